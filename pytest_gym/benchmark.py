@@ -1,0 +1,284 @@
+"""A benchmark: what one block of a config file says, checked key by key.
+
+`Benchmark` and its parts are plain records with a complete JSON form, which is how workers get them; they read no YAML.
+Not here: which keys there are (schema), files, includes and inheritance (config), finding benchmarks (catalogue), and a verifier's own
+options (verify).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from pytest_gym.errors import ConfigError, did_you_mean
+from pytest_gym.prompt import Prompt
+from pytest_gym.schema import BLOCK_KEYS, DATASET_KEYS, METRIC_KEYS, PROMPT_KEYS, SOURCE_KEYS, check_keys, plain, read
+from pytest_gym.schema import DOMAINS as DOMAINS
+from pytest_gym.schema import REQUIRES as REQUIRES
+from pytest_gym.settings import check_sampling
+
+if TYPE_CHECKING:
+    from pytest_gym.config import Block, ConfigFiles
+
+NAME = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9_.-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9_.-]+)*")
+EXAMPLE = "data/example.jsonl"
+
+_MARKER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_MARKER_WORDS = ("and", "or", "not", "True", "False", "None")
+_HF = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[^/@]+/.+")
+_URL = re.compile(r"https?://[^\s/]+/\S*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raw file as upstream publishes it. `name` is its file name; `url`, or `hf` as `owner/repo@revision/path`, says where it is.
+
+    `local` is its path under GYM_SOURCES (None: `<benchmark>/<name>`), `sha256` of the raw bytes in lower-case hex where it is pinned.
+    """
+
+    name: str
+    url: str | None = None
+    hf: str | None = None
+    local: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One split of a benchmark: `type` is `benchmark`, `example` or another split's name.
+
+    `path` is the JSONL beside the config or, where it is prepared, in the data cache; `sha256` and `num_rows` are of that file.
+    `prepare_script` is the path of the script that turns `sources` into rows.
+    """
+
+    name: str
+    type: str
+    sources: tuple[Source, ...]
+    prepare_script: str | None
+    path: str
+    sha256: str | None = None
+    num_rows: int | None = None
+    num_repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The number that stands for the benchmark: its name, which direction is better, its range, and the reward from which a case passes."""
+
+    headline: str = "pass@1"
+    direction: str = "higher"
+    low: float = 0.0
+    high: float = 1.0
+    pass_threshold: float = 1.0
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark: frozen dataset + prompt + harness + verifier + sampling + repeats.
+
+    `subset` and `cluster` name row fields. `path` and `line` are the block in its config file, `root` the gym root it belongs to.
+    `verifier_options` are as the config says them: their names and types are checked when the verifier is loaded.
+    """
+
+    name: str
+    description: str
+    domain: str
+    tags: tuple[str, ...]
+    requires: tuple[str, ...]
+    version: int
+    prompt: Prompt
+    harness: str
+    verifier: str
+    verifier_options: Mapping[str, Any]
+    metric: Metric
+    sampling: Mapping[str, Any]
+    datasets: tuple[DatasetSpec, ...]
+    subset: str | None
+    cluster: str | None
+    path: Path
+    line: int
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """The benchmark's folder: where its config file is."""
+        return self.path.parent
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The pytest markers of its cases: domain, tags and requirements, each once."""
+        return tuple(dict.fromkeys((self.domain, *self.tags, *self.requires)))
+
+    def dataset(self, split: str | None = None) -> DatasetSpec:
+        """The dataset of a split: None is the benchmark itself, `example` the declared one or `data/example.jsonl` beside the config.
+
+        Raises ConfigError listing the splits there are.
+        """
+        for spec in self.datasets:
+            if spec.type == (split or "benchmark"):
+                return spec
+        example = (self.folder / EXAMPLE).is_file()
+        if split == "example" and example:
+            return DatasetSpec("example", "example", (), None, EXAMPLE, num_repeats=self.dataset().num_repeats)
+        splits = [spec.type for spec in self.datasets] + ["example"] * example
+        hint = f"; write {EXAMPLE} beside the config" if split == "example" else did_you_mean(split or "", splits)
+        raise ConfigError(f"{self.path}:{self.line}: {self.name} has no split {split!r} (it has: {', '.join(splits)}){hint}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole benchmark as a JSON object."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **data,
+            "tags": list(self.tags),
+            "requires": list(self.requires),
+            "prompt": self.prompt.to_json(),
+            "verifier_options": dict(self.verifier_options),
+            "metric": asdict(self.metric),
+            "sampling": dict(self.sampling),
+            "datasets": [{**asdict(spec), "sources": [asdict(source) for source in spec.sources]} for spec in self.datasets],
+            "path": str(self.path),
+            "root": str(self.root),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Benchmark:
+        """The benchmark that `to_json` wrote."""
+        specs = (DatasetSpec(**{**spec, "sources": tuple(Source(**source) for source in spec["sources"])}) for spec in data["datasets"])
+        changed = {
+            "tags": tuple(data["tags"]),
+            "requires": tuple(data["requires"]),
+            "prompt": Prompt.from_json(data["prompt"]),
+            "metric": Metric(**data["metric"]),
+            "datasets": tuple(specs),
+            "path": Path(data["path"]),
+            "root": Path(data["root"]),
+        }
+        return cls(**{**data, **changed})
+
+
+def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Benchmark | None:
+    """The benchmark that the block `name` of the config `path` declares; None for a shared block, which has no datasets.
+
+    Raises ConfigError with file and line for whatever is wrong with it.
+    """
+    block = files.resolved(path, name)
+    if block.get("datasets") is None:
+        # A misspelt 'datasets' would otherwise make a benchmark vanish without a word.
+        check_keys(block, BLOCK_KEYS, f"block {name!r}")
+        return None
+    place = files.parse(path).where(name)
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{place}: {name!r} is no benchmark name; use letters, digits, '_', '.', '-', and '/' between parts")
+    values = read(block, BLOCK_KEYS, f"benchmark {name!r}")
+    for tag in values["tags"]:
+        if not _MARKER.fullmatch(tag) or tag in _MARKER_WORDS:
+            raise ConfigError(f"{block.where('tags')}: the tag {tag!r} becomes a pytest marker; use letters, digits, '_', '.' and '-'")
+    verifier = {key: value for key, value in plain(values["verifier"]).items() if value is not None}
+    if not isinstance(verifier.get("name"), str):
+        raise ConfigError(f"{block.where('verifier')}: verifier must have a name, as verifier: {{name: exact_match}}")
+    for key, named in (("verifier", verifier["name"]), ("harness", values["harness"])):
+        if not NAME.fullmatch(named):
+            raise ConfigError(f"{block.where(key)}: {named!r} is no {key} name")
+    sampling = values["sampling"]
+    return Benchmark(
+        name=name,
+        description=" ".join(values["description"].split()),
+        domain=values["domain"],
+        tags=tuple(dict.fromkeys(values["tags"])),
+        requires=tuple(dict.fromkeys(values["requires"])),
+        version=values["version"],
+        prompt=_prompt(block, files, values["prompt_config"], needed=values["harness"] == "single_turn"),
+        harness=values["harness"],
+        verifier=verifier.pop("name"),
+        verifier_options=verifier,
+        metric=_metric(values["metric"]),
+        sampling={} if sampling is None else plain(check_sampling(sampling, lambda key: str(sampling.where(key)))),
+        datasets=_datasets(block, files, name),
+        subset=values["subset"],
+        cluster=values["cluster"],
+        path=path,
+        line=place.line,
+        root=root,
+    )
+
+
+def _datasets(block: Block, files: ConfigFiles, name: str) -> tuple[DatasetSpec, ...]:
+    specs: list[DatasetSpec] = []
+    for item in block["datasets"]:
+        what = f"dataset of {name!r}"
+        values = read(item, DATASET_KEYS, what)
+        sources: Block | None = values.pop("sources")
+        built = tuple(_source(sources, source) for source in sources) if sources else ()
+        spec = DatasetSpec(**{**values, "name": values["name"] or name, "sources": built})
+        if spec.prepare_script is not None:
+            script = files.find(spec.prepare_script, item.where("prepare_script"), "prepare_script")
+            spec = replace(spec, prepare_script=str(script))
+        if sources and spec.prepare_script is None and not (len(built) == 1 and built[0].name.endswith(".jsonl")):
+            raise ConfigError(f"{item.where('sources')}: {what} has sources but no prepare_script; only one .jsonl file can do without")
+        if spec.prepare_script is not None and not sources:
+            raise ConfigError(f"{item.where('prepare_script')}: {what} has a prepare_script but no sources to prepare")
+        if sources:
+            _inside(spec.path, item.where("path"), "path")
+        if any(spec.type == other.type for other in specs):
+            raise ConfigError(f"{item.where('type')}: {what}: there is a second one of type {spec.type!r}; a variant is a block of its own")
+        specs.append(spec)
+    if not any(spec.type == "benchmark" for spec in specs):
+        raise ConfigError(f"{block.where('datasets')}: {name!r} has no dataset of type 'benchmark'")
+    return tuple(specs)
+
+
+def _source(sources: Block, name: str) -> Source:
+    place = sources.where(name)
+    _inside(name, place, "the name of a source")
+    said = sources[name]
+    if said is None:
+        return Source(name)
+    if not hasattr(said, "where"):
+        raise ConfigError(f"{place}: source {name!r} must be a mapping with url, hf, local or sha256, not {said!r}")
+    source = Source(name, **read(said, SOURCE_KEYS, f"source {name!r}"))
+    if source.url is not None and source.hf is not None:
+        raise ConfigError(f"{said.where('hf')}: source {name!r} has both url and hf; one of them is where it is")
+    if source.url is not None and not _URL.fullmatch(source.url):
+        raise ConfigError(f"{said.where('url')}: source {name!r}: {source.url!r} is no http or https address")
+    if source.hf is not None and not _HF.fullmatch(source.hf):
+        raise ConfigError(f"{said.where('hf')}: source {name!r}: hf must be owner/repo@revision/path, not {source.hf!r}")
+    if source.local is not None:
+        _inside(source.local, said.where("local"), "local")
+    return source
+
+
+def _inside(path: str, place: object, what: str) -> None:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or "\\" in path or ".." in parts:
+        raise ConfigError(f"{place}: {what} must be a relative path without '..', not {path!r}")
+
+
+def _prompt(block: Block, files: ConfigFiles, said: Any, *, needed: bool) -> Prompt:
+    place = block.where("prompt_config")
+    if said is None:
+        if needed:
+            raise ConfigError(f"{place}: prompt_config is missing; name a file, or write it here as {{user: '{{question}}'}}")
+        return Prompt(None, None, str(place))
+    source = str(place)
+    if isinstance(said, str):
+        file = files.find(said, place, "prompt_config", also=("benchmarks",))
+        said, source = files.parse(file), str(file)
+    values = read(said, PROMPT_KEYS, "a prompt")
+    if values["user"] is None and needed:
+        raise ConfigError(f"{said.place}: a prompt needs the key 'user'")
+    return Prompt(values["system"], values["user"], source)
+
+
+def _metric(block: Block | None) -> Metric:
+    if block is None:
+        return Metric()
+    values = read(block, METRIC_KEYS, "metric")
+    low, high = values.pop("range")
+    if not low <= values["pass_threshold"] <= high:
+        said = f"pass_threshold {values['pass_threshold']:g} is outside the metric's range [{low:g}, {high:g}]"
+        raise ConfigError(f"{block.where('pass_threshold')}: {said}")
+    values["pass_threshold"] = float(values["pass_threshold"])
+    return Metric(low=float(low), high=float(high), **values)

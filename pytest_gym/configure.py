@@ -1,0 +1,143 @@
+"""The start of a gym run: from the command line to what is selected and checked, and to what is registered with pytest.
+
+`configure` is called by the plugin, once in the process that the user started and once in each worker. Whatever can be wrong with names,
+configs, options and settings is found here, before a worker or a request starts. What then happens is the business of `session`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_gym import options as gym_options
+from pytest_gym.arguments import split_arguments
+from pytest_gym.catalogue import Catalogue, builtin_root
+from pytest_gym.errors import ConfigError, GymError
+from pytest_gym.fixtures import Fixtures
+from pytest_gym.options import Options
+from pytest_gym.plan import Plan
+from pytest_gym.reports import CaseReports
+from pytest_gym.resolve import default_cache, resolve
+from pytest_gym.schema import DOMAINS, REQUIRES
+from pytest_gym.settings import Settings, parse_assignments
+from pytest_gym.state import GYM, GymState
+
+
+def configure(config: pytest.Config) -> None:
+    """Set up a gym run in this process, if one is asked for. Raises pytest.UsageError for whatever the user can mend."""
+    try:
+        if hasattr(config, "workerinput"):
+            if "gym" in config.workerinput:
+                from pytest_gym.remote import configure_worker
+
+                _register(config, configure_worker(config, json.loads(config.workerinput["gym"])))
+        else:
+            _configure_main(config)
+    except GymError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def catalogue_of(config: pytest.Config, options: Options, further: Sequence[Path] = ()) -> Catalogue:
+    """The gym roots of this run in their order: `--gym-path`, `further` ones, those of other plugins, rootdir, the shipped ones."""
+    base = config.invocation_params.dir
+    given = [base / Path(path).expanduser() for path in options.path]
+    for path, word in zip(given, options.path, strict=True):
+        if not any((path / folder).is_dir() for folder in ("benchmarks", "verifiers")):
+            raise ConfigError(f"--gym-path={word}: holds neither a folder benchmarks/ nor verifiers/")
+    hooked = [Path(path) for paths in config.hook.pytest_gym_roots(config=config) if paths for path in paths]
+    return Catalogue([*given, *further, *hooked, config.rootpath, builtin_root()])
+
+
+def cache_of(config: pytest.Config, settings: Settings) -> Path:
+    """The folder for downloaded and prepared data: the setting `data.cache`, else the user's own."""
+    own = settings.get("data.cache")
+    return config.invocation_params.dir / Path(own).expanduser() if own else default_cache()
+
+
+def settings_of(config: pytest.Config, options: Options) -> Settings:
+    """The settings of this run: lines in pyproject, then those of the command line."""
+    lines = [line for line in config.getini("gym_set") or [] if line not in options.set]
+    return parse_assignments([*lines, *options.set], "--gym-set")
+
+
+def _configure_main(config: pytest.Config) -> None:
+    options = gym_options.parse(config)
+    catalogue = catalogue_of(config, options)
+    arguments = split_arguments(config, catalogue)
+    if not gym_options.is_asked_for(config) and not arguments.asks:
+        return
+    if arguments.roots:
+        catalogue = catalogue_of(config, options, arguments.roots)
+    options = replace(options, cases=tuple(arguments.cases))
+    if not config.option.collectonly:
+        gym_options.check_runnable(options)
+    names = catalogue.match(",".join(options.benchmark)) if config.getoption("gym_benchmark") else []
+    names += [benchmark.name for path in arguments.configs for benchmark in catalogue.at(path)]
+    names += [case.partition("::")[0] for case in arguments.cases]
+    names = list(dict.fromkeys(names))
+
+    def modify(benchmark: Any) -> Any:
+        return config.hook.pytest_gym_modify_benchmark(config=config, benchmark=benchmark) or benchmark
+
+    settings = settings_of(config, options)
+    selected = resolve(catalogue, settings, names, split=options.split, demo=options.demo, modify=modify)
+    given = config.args_source is config.ArgsSource.ARGS
+    config.args = list(arguments.paths) if given else []
+    misses = settings.get("wrong_answers") or ("xfail" if options.demo else "fail")
+    state = GymState(options, selected, Plan(), misses)
+    # Named in the options, and so selected as a whole: an id then only picks out cases of what is not.
+    state.wanted = {}
+    for case in arguments.cases:
+        name, _, rest = case.partition("::")
+        state.wanted.setdefault(name, set()).add(rest)
+    config.stash[GYM] = state
+    from pytest_gym.session import GymSession
+    from pytest_gym.workers import is_distributed
+
+    session = GymSession(config, state, catalogue, settings, cache_of(config, settings), distributed=is_distributed(config))
+    config.pluginmanager.register(session, "gym-session")
+    _register(config, state)
+    config.add_cleanup(session.close)
+    _hear_sigterm(config)
+
+
+def _register(config: pytest.Config, state: GymState) -> None:
+    config.pluginmanager.register(Fixtures(), "gym-fixtures")
+    config.pluginmanager.register(CaseReports(state), "gym-cases")
+    config.add_cleanup(_end_helper)
+    # Domains and needs that no selected benchmark has are registered, too: `-m "math and not judge"` must not be an unknown marker.
+    known = [*DOMAINS, *REQUIRES, *(mark for selected in state.selected for mark in selected.benchmark.markers)]
+    for mark in dict.fromkeys(known):
+        config.addinivalue_line("markers", f"{mark}: benchmarks of pytest-gym")
+
+
+def _end_helper() -> None:
+    """End the helper process in which verifiers run what may hang, if one was started."""
+    bounded = sys.modules.get("pytest_gym.bounded")
+    if bounded is not None:
+        bounded.close()
+
+
+def _hear_sigterm(config: pytest.Config) -> None:
+    """Make SIGTERM one Ctrl-C: by itself it would end pytest without a summary."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        # Not the main thread: pytest was started inside another program, whose signals are not ours.
+        return
+
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, before)
+
+    config.add_cleanup(restore)

@@ -1,0 +1,329 @@
+"""The engine: one asyncio loop in a thread of the process that the user started, which rolls the cases out.
+
+It takes the cases in the order in which they will be asked for, as many at a time as `concurrency` says, whatever the number of pytest
+workers is, and puts every rollout into the journal before anything else happens to it. Whoever runs a case waits here for its rollout:
+the same process by calling `rollout`, workers through `socket`. Async verifiers run here, too, as soon as their rollout lands.
+Not here: pytest, HTTP, and what a rollout is worth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_gym.errors import DataError, GymError, ModelError, RunError, Stopped
+from pytest_gym.harnesses import Harness
+from pytest_gym.model import Wire
+from pytest_gym.model.client import Client, ClientOptions
+from pytest_gym.model.handle import CaseModel
+from pytest_gym.plan import Plan
+from pytest_gym.records import CaseError, Rollout, Verdict
+from pytest_gym.run import Journal
+from pytest_gym.verify import check_verdict, clean, explain_exception
+
+Service = Callable[["Engine"], Coroutine[Any, Any, asyncio.AbstractServer]]
+"""Starts a server on the engine's loop."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What the engine must know of the run: the model, how many requests at once, and when to give up.
+
+    `judges` maps a benchmark to its async verifier with all options bound; `outcomes` says for `context_length` and `content_filter`
+    whether such a case is `missing` or `wrong`.
+    """
+
+    model: str
+    client: ClientOptions
+    wire: Wire
+    key: str | None
+    harnesses: Mapping[str, Harness]
+    sampling: Mapping[str, Mapping[str, Any]]
+    judges: Mapping[str, Callable[..., Coroutine[Any, Any, Verdict]]]
+    stop_after_errors: int
+    outcomes: Mapping[str, str]
+
+
+class Engine:
+    """Rolls out the cases of a plan. `start` opens the loop, `begin` says which cases, `close` ends it, at any time."""
+
+    def __init__(self, plan: Plan, journal: Journal, options: EngineOptions, *, landed: Callable[[int, Rollout, str | None], None]) -> None:
+        self.plan = plan
+        self.journal = journal
+        self.options = options
+        self.in_flight = 0
+        self.last_landed = time.monotonic()
+        self._landed = landed
+        self._queue: deque[int] = deque()
+        self._known: set[int] = set()
+        self._waiters: dict[int, list[Future[None]]] = {}
+        self._verdicts: dict[int, Verdict | CaseError] = {}
+        self._judge_ahead = True
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._wake: asyncio.Event | None = None
+        self._services: Sequence[Service] = ()
+        self._errors_in_a_row = 0
+        self._stop: tuple[str, str] | None = None
+        self._told = False
+        self._begun = False
+
+    # -- the process that owns the engine -------------------------------------------------------------------------------------------
+
+    def start(self, *services: Service) -> None:
+        """Open the loop in its thread, with `services` (the socket for workers) listening on it; returns when all are ready."""
+        self._services = services
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="gym-engine", daemon=True)
+        self._thread.start()
+        ready.result()
+
+    def begin(self, cases: Sequence[int], *, judge_ahead: bool = True) -> None:
+        """Start rolling out `cases`, in this order. Only the first call counts: all workers have the same list."""
+        with self._lock:
+            if self._begun:
+                return
+            self._begun = True
+            self._judge_ahead = judge_ahead
+            fresh = [case for case in cases if case not in self._known]
+            self._known.update(fresh)
+            self._queue.extend(fresh)
+        self._call(self._awake)
+
+    def wait(self, case: int, timeout: float | None = None) -> bool:
+        """Wait until the rollout of `case` is in the journal; False after `timeout` seconds. Raises Stopped."""
+        future = self.future(case)
+        try:
+            future.result(timeout)
+        except FutureTimeout:
+            return False
+        return True
+
+    def future(self, case: int) -> Future[None]:
+        """A future that ends when the rollout of `case` is in the journal, or with Stopped. A case not yet known is put in front."""
+        future: Future[None] = Future()
+        wake = False
+        with self._lock:
+            if self.journal.raw(case) is not None:
+                future.set_result(None)
+            elif self._stop is not None:
+                future.set_exception(self._stopped())
+            else:
+                self._waiters.setdefault(case, []).append(future)
+                if case not in self._known:
+                    self._known.add(case)
+                    self._queue.appendleft(case)
+                    wake = True
+        if wake:
+            self._call(self._awake)
+        return future
+
+    def judged(self, case: int) -> Verdict | CaseError | None:
+        """What an async verifier made of a landed rollout, if it has been judged ahead."""
+        return self._verdicts.get(case)
+
+    def judge(self, case: int, rollout: Rollout | None) -> Future[Verdict | CaseError]:
+        """Have the benchmark's async verifier judge a rollout: the stored one where it is None."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(self._judge(case, rollout), self._loop)
+
+    def stop(self, message: str, kind: str) -> None:
+        """Ask nothing more: whoever waits, or will, hears Stopped with `message`."""
+        with self._lock:
+            if self._stop is not None:
+                return
+            self._stop = (message, kind)
+            self._queue.clear()
+            waiters = [future for futures in self._waiters.values() for future in futures]
+            self._waiters.clear()
+            errors = [self._stopped() for _ in waiters]
+        for future, error in zip(waiters, errors, strict=True):
+            future.set_exception(error)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the engine has stopped, or None."""
+        return self._stop[0] if self._stop else None
+
+    @property
+    def waiting_for(self) -> int:
+        """Number of cases neither landed nor given up."""
+        return len(self._queue) + self.in_flight
+
+    def close(self, patience: float = 0.0) -> None:
+        """Stop asking, wait up to `patience` seconds for what is in flight, and end the thread. May be called again."""
+        thread, loop = self._thread, self._loop
+        if thread is None or loop is None:
+            return
+        with self._lock:
+            self._queue.clear()
+        deadline = time.monotonic() + patience
+        while self.in_flight and self._stop is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.stop("the run is over", "stopped")
+        self._call(self._end)
+        thread.join(10)
+        self._thread = None
+
+    # -- the loop's thread ----------------------------------------------------------------------------------------------------------
+
+    def _call(self, function: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            try:
+                loop.call_soon_threadsafe(function)
+            except RuntimeError:
+                # The loop was closed between the look and the call: nobody is left to be woken.
+                return
+
+    def _awake(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
+    def _end(self) -> None:
+        self._main.cancel()
+
+    def _run(self, ready: Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:
+            # Whatever happens here must reach those who wait: an exception of a thread would be lost.
+            if not ready.done():
+                ready.set_exception(error)
+            self.stop(f"the engine failed: {type(error).__name__}: {clean(str(error))}", "internal")
+
+    async def _serve(self, ready: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        main = asyncio.current_task()
+        assert main is not None
+        self._main = main
+        async with Client(self.options.client, path=self.options.wire.path, key=self.options.key) as client:
+            servers = [await service(self) for service in self._services]
+            slots: set[asyncio.Task[None]] = set()
+            ready.set_result(None)
+            try:
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    # A slot ends when the queue is empty; new cases open new ones, up to the limit.
+                    slots = {slot for slot in slots if not slot.done()}
+                    wanted = min(self.options.client.concurrency - len(slots), len(self._queue))
+                    slots.update(asyncio.ensure_future(self._slot(client)) for _ in range(wanted))
+            finally:
+                for server in servers:
+                    server.close()
+                for slot in slots:
+                    slot.cancel()
+                await asyncio.gather(*slots, return_exceptions=True)
+
+    async def _slot(self, client: Client) -> None:
+        while self._queue:
+            case = self._queue.popleft()
+            self.in_flight += 1
+            try:
+                await self._case(client, case)
+            except asyncio.CancelledError:
+                raise
+            except RunError as error:
+                self.stop(str(error), error.kind)
+            except Exception as error:
+                self.stop(f"the engine failed on {self.plan.node_id(case)}: {type(error).__name__}: {clean(str(error))}", "internal")
+            finally:
+                self.in_flight -= 1
+
+    async def _case(self, client: Client, case: int) -> None:
+        planned, position, _ = self.plan.locate(case)
+        name = planned.benchmark.name
+        model: CaseModel | None = None
+        fatal = False
+        try:
+            task = planned.task(position)
+            model = CaseModel(
+                client, self.options.wire, self.options.model, planned.benchmark.prompt.render(task), self.options.sampling[name]
+            )
+            rollout = self._outcome(await self.options.harnesses[name](task, model))
+        except ModelError as error:
+            fatal = error.fatal
+            if error.kind == "context_length" and self.options.outcomes.get("context_length") == "wrong":
+                rollout = Rollout(messages=model.prompt if model else (), finish_reason="length", attempts=model.attempts if model else 0)
+            else:
+                rollout = _failed(error.kind, str(error), model)
+        except DataError as error:
+            rollout = _failed(error.kind, str(error), model)
+        except Exception as error:
+            text = f"harness {planned.benchmark.harness!r} raised {type(error).__name__}: {error} on task {self.plan.key(case).task_id!r}"
+            rollout = _failed("harness", clean(text), model)
+        self._land(case, rollout, model)
+        if fatal and rollout.error is not None:
+            self.stop(rollout.error.message, rollout.error.kind)
+        elif self._errors_in_a_row >= self.options.stop_after_errors > 0 and rollout.error is not None:
+            self.stop(
+                f"{self._errors_in_a_row} cases in a row ended in an error without an answer between (client.stop_after_errors); "
+                f"the last: {rollout.error.message}",
+                rollout.error.kind,
+            )
+        elif rollout.error is None and name in self.options.judges and self._judge_ahead:
+            self._verdicts[case] = await self._judge(case, rollout)
+
+    def _outcome(self, rollout: Rollout) -> Rollout:
+        """An answer that the API's content filter took away is missing unless the setting says that it is wrong."""
+        if rollout.finish_reason == "content_filter" and self.options.outcomes.get("content_filter") != "wrong":
+            error = CaseError("content_filter", "the API's content filter withheld the answer (outcomes.content_filter=wrong counts it)")
+            return replace(rollout, error=error)
+        return rollout
+
+    def _land(self, case: int, rollout: Rollout, model: CaseModel | None) -> None:
+        self.journal.add_rollout(case, self.plan.key(case), rollout)
+        self._landed(case, rollout, model.reported if model else None)
+        self.last_landed = time.monotonic()
+        with self._lock:
+            if rollout.error is None:
+                self._errors_in_a_row = 0
+            elif rollout.attempts:
+                self._errors_in_a_row += 1
+            waiters = self._waiters.pop(case, ())
+        for future in waiters:
+            future.set_result(None)
+
+    async def _judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
+        if rollout is None:
+            ahead = self._verdicts.get(case)
+            if ahead is not None:
+                return ahead
+            rollout = self.journal.rollout(case)
+            assert rollout is not None
+        planned, position, _ = self.plan.locate(case)
+        metric, name = planned.benchmark.metric, planned.benchmark.verifier
+        task = planned.task(position)
+        try:
+            verdict = await self.options.judges[planned.benchmark.name](task, rollout)
+            return check_verdict(verdict, verifier=name, low=metric.low, high=metric.high, threshold=metric.pass_threshold)
+        except GymError as error:
+            return CaseError(error.kind, str(error))
+        except Exception as error:
+            return CaseError("verifier", explain_exception(error, name, task))
+
+    def _stopped(self) -> Stopped:
+        assert self._stop is not None
+        first, self._told = not self._told, True
+        return Stopped(self._stop[0], first=first, kind=self._stop[1])
+
+
+def _failed(kind: str, message: str, model: CaseModel | None) -> Rollout:
+    return Rollout(
+        messages=model.prompt if model else (),
+        latency_s=model.latency_s if model else 0.0,
+        attempts=model.attempts if model else 0,
+        error=CaseError(kind, clean(message)),
+    )

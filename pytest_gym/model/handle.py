@@ -1,0 +1,69 @@
+"""The handle of one case, which a harness calls `model`: it sends, counts and records. Neither HTTP nor scheduling is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_gym.errors import ModelError
+from pytest_gym.harnesses import Reply
+from pytest_gym.model import Wire
+from pytest_gym.model.client import Client
+from pytest_gym.records import Message, Rollout, Usage
+
+
+class CaseModel:
+    """The model as one case sees it; implements `pytest_gym.Model`."""
+
+    def __init__(self, client: Client, wire: Wire, name: str, prompt: tuple[Message, ...], sampling: Mapping[str, Any]) -> None:
+        self.prompt = prompt
+        self.attempts = 0
+        self.latency_s = 0.0
+        self.reported: str | None = None
+        self._client, self._wire, self._name, self._sampling = client, wire, name, sampling
+        self._usage = Usage()
+
+    async def ask(self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None) -> Reply:
+        """Send the conversation and wait for the answer, retries included. Raises ModelError where none can be had."""
+        try:
+            body = self._wire.request(self._name, messages, self._sampling, tools)
+        except ValueError as error:
+            raise ModelError(f"the prompt cannot be sent: {error}", kind="bad_request") from error
+        try:
+            answer = await self._client.post(body, self._wire.reply)
+        except ModelError as error:
+            self.attempts += error.attempts
+            raise
+        self.attempts += answer.attempts
+        self.latency_s += answer.latency_s
+        self._usage = _add(self._usage, answer.value.usage)
+        self.reported = answer.value.model or self.reported
+        return answer.value
+
+    def rollout(self, messages: Sequence[Message], reply: Reply) -> Rollout:
+        """The record of the attempt: the conversation up to `reply`, with all tokens, time and requests of this case."""
+        return Rollout(
+            messages=(*messages, reply.message),
+            text=reply.message.content if isinstance(reply.message.content, str) else "",
+            reasoning=reply.message.reasoning,
+            tool_calls=reply.message.tool_calls,
+            finish_reason=reply.finish_reason,
+            usage=self._usage,
+            latency_s=round(self.latency_s, 4),
+            attempts=self.attempts,
+        )
+
+
+def _add(one: Usage, other: Usage) -> Usage:
+    if not one.requests:
+        return other
+
+    def total(a: int | None, b: int | None) -> int | None:
+        return None if a is None and b is None else (a or 0) + (b or 0)
+
+    return Usage(
+        total(one.input_tokens, other.input_tokens),
+        total(one.output_tokens, other.output_tokens),
+        total(one.reasoning_tokens, other.reasoning_tokens),
+        one.requests + other.requests,
+    )

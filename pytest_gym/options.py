@@ -1,0 +1,215 @@
+"""Every `--gym-*` option, declared once, and the one frozen Options that the rest of the pytest side reads.
+
+An option has an ini twin (`gym_model`) and an environment twin (`GYM_MODEL`); the command line wins over the environment, that over
+pyproject. Only the command line starts a gym run: the twins set values. What is not typed daily is a setting (`settings`), not an option.
+Imported in every pytest run: standard library and pytest only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import pytest
+
+SECRETS = ("GYM_API_KEY", "OPENAI_API_KEY")
+"""Where a key is looked for, in this order. Keys are never options."""
+
+
+class _Option(NamedTuple):
+    name: str
+    kind: str  # text: one value; list: comma or repeated; flag; count: a number from 1; look: text, and nothing is run
+    metavar: str | None
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+DECLARED: Sequence[_Option] = (
+    _Option("benchmark", "list", "NAMES", "Run these benchmarks: names or globs, separated by commas; may be repeated"),
+    _Option("model", "text", "NAME", "The model to ask, by the name that the endpoint knows"),
+    _Option("base_url", "text", "URL", "The endpoint, such as http://localhost:8000/v1 (default: OPENAI_BASE_URL)"),
+    _Option("api", "text", "API", "The wire API that the endpoint speaks (default: chat)", ("chat",)),
+    _Option("demo", "flag", None, "Run on the example rows against a simulated model on this machine"),
+    _Option("repeats", "count", "N", "Independent attempts at each task (default: what the benchmark says)"),
+    _Option("limit", "text", "N[@SEED]", "Only the first N tasks, or with @SEED a seeded sample of N"),
+    _Option("split", "text", "NAME", "Another split of the dataset, such as 'example'"),
+    _Option("concurrency", "count", "N", "Requests in flight at once, whatever -n is (default: 64)"),
+    _Option("output", "text", "DIR", "The run folder (default: a new one below gym-results/)"),
+    _Option("path", "list", "DIRS", "Further gym roots: folders with benchmarks/ and verifiers/, searched first"),
+    _Option("set", "repeat", "NAME=VALUE", "A setting, such as sampling.temperature=0.7 (docs/settings.md); may be repeated"),
+    _Option("show_failures", "text", "N", "Failed cases shown in full: a number or 'all' (default: 10)"),
+    _Option("list", "look", "FILTER", "List the benchmarks and exit; with a value, only those whose name, domain or tag matches"),
+    _Option("search", "look", "QUERY", "Search the benchmarks' names, descriptions, tags and needs, and exit"),
+    _Option("show", "look", "NAME", "Show everything about one benchmark and exit"),
+    _Option("json", "flag", None, "With --gym-list, --gym-search and --gym-show: JSON alone on stdout"),
+)
+
+LOOKS = tuple(option.name for option in DECLARED if option.kind == "look")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a run, as resolved from command line, environment and ini. Unset ones are None or empty."""
+
+    benchmark: tuple[str, ...] = ()
+    model: str | None = None
+    base_url: str | None = None
+    api: str = "chat"
+    demo: bool = False
+    repeats: int | None = None
+    limit: str | None = None
+    split: str | None = None
+    concurrency: int = 64
+    output: str | None = None
+    path: tuple[str, ...] = ()
+    set: tuple[str, ...] = ()
+    show_failures: str = "10"
+    list: str | None = None
+    search: str | None = None
+    show: str | None = None
+    json: bool = False
+    cases: tuple[str, ...] = field(default=(), metadata={"help": "node ids of cases that stood among the arguments"})
+
+    def to_json(self) -> dict[str, Any]:
+        """All options, for workers and the manifest."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Options:
+        """The options that `to_json` wrote."""
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        return cls(**values)
+
+
+def flag(name: str) -> str:
+    """The option as it is typed: `--gym-base-url` for `base_url`."""
+    return "--gym-" + name.replace("_", "-")
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare every option and its ini twin."""
+    group = parser.getgroup("gym", "LLM benchmarks as tests (pytest-gym)")
+    for option in DECLARED:
+        dest = f"gym_{option.name}"
+        if option.kind == "flag":
+            group.addoption(flag(option.name), dest=dest, action="store_const", const=True, default=None, help=option.help)
+        elif option.kind == "look":
+            # '?' and not '*': pytest looks for its rootdir among all words that could be paths, before it knows this option.
+            optional = {"nargs": "?", "const": ""} if option.name == "list" else {}
+            group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=option.help, **optional)
+        else:
+            repeated = {"action": "append"} if option.kind in ("list", "repeat") else {}
+            group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=option.help, **repeated)
+        if option.kind != "look" and option.name not in ("json", "output"):
+            kind = {"flag": "bool", "list": "args", "repeat": "linelist"}.get(option.kind, "string")
+            parser.addini(dest, f"The same as {flag(option.name)}", type=kind, default=None)  # type: ignore[arg-type]
+
+
+def is_look(config: pytest.Config) -> bool:
+    """Whether the command line asks to look at something rather than to run."""
+    return any(config.getoption(f"gym_{name}", None) is not None for name in LOOKS)
+
+
+def is_asked_for(config: pytest.Config) -> bool:
+    """Whether the command line's options ask for a gym run."""
+    return bool(config.getoption("gym_benchmark", None)) and not is_look(config)
+
+
+def parse(config: pytest.Config) -> Options:
+    """The resolved options. Raises pytest.UsageError with the valid values where one cannot be meant."""
+    values: dict[str, Any] = {}
+    for option in DECLARED:
+        value, where = _raw(config, option)
+        if value is not None:
+            values[option.name] = _parsed(option, value, where)
+    if values.get("demo"):
+        for name in ("model", "base_url"):
+            if config.getoption(f"gym_{name}", None):
+                raise pytest.UsageError(f"--gym-demo brings its own model: leave out {flag(name)}, or --gym-demo")
+            values.pop(name, None)
+    elif "base_url" not in values:
+        if url := os.environ.get("OPENAI_BASE_URL"):
+            values["base_url"] = url
+        elif os.environ.get("OPENAI_API_KEY") and values.get("model"):
+            values["base_url"] = "https://api.openai.com/v1"
+    options = Options(**values)
+    _check(options)
+    return options
+
+
+def api_key(options: Options) -> str | None:
+    """The endpoint's key from the environment, or None."""
+    if options.demo:
+        return None
+    return next((key for name in SECRETS if (key := os.environ.get(name, "").strip())), None)
+
+
+def _raw(config: pytest.Config, option: _Option) -> tuple[Any, str]:
+    """What was given, and where, for the sentence if it is wrong."""
+    given = config.getoption(f"gym_{option.name}", None)
+    if given not in (None, []):
+        return given, flag(option.name)
+    variable = f"GYM_{option.name.upper()}"
+    if option.kind != "look" and option.name != "json" and os.environ.get(variable):
+        value = os.environ[variable]
+        return (value.splitlines() if option.kind == "repeat" else [value] if option.kind == "list" else value), f"the variable {variable}"
+    if option.kind == "look" or option.name in ("json", "output"):
+        return None, ""
+    ini = config.getini(f"gym_{option.name}")
+    return (ini if ini not in (None, "", []) else None), f"the ini value gym_{option.name}"
+
+
+def _parsed(option: _Option, value: Any, where: str) -> Any:
+    if option.kind == "list":
+        names = [part.strip() for word in value for part in str(word).split(",")]
+        if not all(names):
+            raise pytest.UsageError(f"{where}: an empty name in {','.join(map(str, value))!r}")
+        return tuple(dict.fromkeys(names))
+    if option.kind == "repeat":
+        return tuple(str(line) for line in value)
+    if option.kind == "flag":
+        if isinstance(value, bool):
+            return value
+        if (word := str(value).lower()) not in ("0", "1", "true", "false", "yes", "no", "on", "off"):
+            raise pytest.UsageError(f"{where}: {value!r} is neither yes nor no")
+        return word in ("1", "true", "yes", "on")
+    if option.kind == "count":
+        if not str(value).isdecimal() or int(value) < 1:
+            raise pytest.UsageError(f"{where}: {value!r} is not a whole number from 1 up")
+        return int(value)
+    if option.choices and value not in option.choices:
+        raise pytest.UsageError(f"{where}: {value!r} is not one of {', '.join(option.choices)}")
+    return str(value)
+
+
+def _check(options: Options) -> None:
+    from urllib.parse import urlsplit
+
+    if options.limit is not None:
+        number, _, seed = options.limit.partition("@")
+        if not number.isdecimal() or int(number) < 1 or ("@" in options.limit and not seed.isdecimal()):
+            raise pytest.UsageError(f"--gym-limit={options.limit}: must be a number of tasks, or N@SEED for a seeded sample")
+    if options.show_failures != "all" and not options.show_failures.isdecimal():
+        raise pytest.UsageError(f"--gym-show-failures={options.show_failures}: must be a number or 'all'")
+    if options.base_url is not None:
+        try:
+            url = urlsplit(options.base_url)
+            valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+        except ValueError:
+            valid = False
+        if not valid:
+            raise pytest.UsageError("--gym-base-url: must be a URL such as http://localhost:8000/v1")
+        if url.username or url.password:
+            raise pytest.UsageError("--gym-base-url: holds a user name or password; give keys in GYM_API_KEY only")
+
+
+def check_runnable(options: Options) -> None:
+    """Raise pytest.UsageError where a run would have nobody to ask."""
+    if options.demo:
+        return
+    if not options.model:
+        raise pytest.UsageError("no model: give --gym-model=NAME and --gym-base-url=URL, or --gym-demo to try it without one")
+    if not options.base_url:
+        raise pytest.UsageError("no endpoint: give --gym-base-url=URL (or OPENAI_BASE_URL), or --gym-demo to try it without one")

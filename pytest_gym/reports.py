@@ -1,0 +1,81 @@
+"""Wherever cases run: collecting them, telling the engine which there are, and attaching to each report what came of its case.
+
+Registered in the process that the user started and in each worker. What is made of the reports is `session`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_gym.cases import BenchmarkCollector, Case, make_body
+from pytest_gym.fixtures import Fixtures
+from pytest_gym.state import GymState
+
+
+class CaseReports:
+    """The hooks around cases."""
+
+    def __init__(self, state: GymState) -> None:
+        self._state = state
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Append one collector per benchmark to what the session collected."""
+        report = yield
+        if isinstance(collector, pytest.Session) and report.passed:
+            state = self._state
+            own = [
+                BenchmarkCollector.make(
+                    collector,
+                    planned,
+                    make_body(state.by_name(planned.benchmark.name).expected, misses=state.misses),
+                    state.wanted.get(planned.benchmark.name),
+                )
+                for planned in state.plan.benchmarks
+            ]
+            report.result = [*report.result, *own]
+        return report
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Start the engine with what `-k`, `-m`, `--lf` and `--deselect` have left."""
+        items = [item for item in session.items if isinstance(item, Case)]
+        if not items or session.config.option.collectonly:
+            return
+        defined = items[0]._fixtureinfo.name2fixturedefs
+        ours = Fixtures.__module__
+        overridden = {name: defined[name][-1].func.__module__ != ours for name in ("rollout", "verifier")}
+        state = self._state
+        state.rollout_overridden, state.verifier_overridden = overridden["rollout"], overridden["verifier"]
+        if not state.rollout_overridden:
+            state.engine.begin([item.gym_case for item in items], judge_ahead=not state.verifier_overridden)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach verdict or error to the report that decides the case."""
+        report = yield
+        if isinstance(item, Case):
+            if report.when == "setup":
+                if report.failed:
+                    outcome = item.gym_outcome if item.gym_outcome and "error" in item.gym_outcome else None
+                    message = f"setup failed: {_crash_line(report)}"
+                    attach(report, item, outcome or {"error": {"kind": "fixture", "message": message}})
+            elif report.when == "call" and item.gym_outcome:
+                attach(report, item, item.gym_outcome)
+                # What JUnit and `--durations` show is the model's time: the waiting is in setup, and means nothing.
+                report.duration = item.gym_outcome.get("latency_s", report.duration)
+            elif report.when == "teardown":
+                item.gym_outcome = None
+        return report
+
+
+def attach(report: pytest.TestReport, item: Case, outcome: dict[str, Any]) -> None:
+    """Put the outcome of a case on its report, as plain values: it travels to the controller with it, and survives a later crash."""
+    vars(report)["gym"] = {"case": item.gym_case, **outcome}
+
+
+def _crash_line(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(getattr(crash, "message", report.longrepr)).splitlines()[0]

@@ -1,0 +1,125 @@
+"""From names to what a run needs of each benchmark: its config with settings applied, dataset, verifier with checked options, harness.
+
+Whatever can be wrong with a config, an option of a verifier or a missing package is found here, before anything is asked or collected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_gym.benchmark import Benchmark, DatasetSpec
+from pytest_gym.catalogue import Catalogue
+from pytest_gym.dataset import Dataset
+from pytest_gym.errors import ConfigError
+from pytest_gym.harnesses import Harness, load_harness
+from pytest_gym.prepare import prepare
+from pytest_gym.records import Rollout, Task, Verdict
+from pytest_gym.settings import Settings
+from pytest_gym.verify import Verifier, check_needs, check_options
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """One benchmark of a run, ready to be asked and judged."""
+
+    benchmark: Benchmark
+    spec: DatasetSpec
+    verifier: Verifier
+    options: Mapping[str, Any]
+    harness: Harness
+
+    def call(self, task: Task, rollout: Rollout) -> Verdict:
+        """Judge with a sync verifier, its options and resources bound."""
+        verdict: Verdict = self.verifier(task, rollout, *self._resources(), **self.options)
+        return verdict
+
+    def call_async(self, task: Task, rollout: Rollout) -> Coroutine[Any, Any, Verdict]:
+        """Judge with an async verifier, its options and resources bound."""
+        coroutine: Coroutine[Any, Any, Verdict] = self.verifier(task, rollout, *self._resources(), **self.options)
+        return coroutine
+
+    def reference(self, task: Task) -> str | None:
+        """A perfect answer to the task, where the row or the verifier names one."""
+        return self.verifier.reference_text(task, self.options)
+
+    def expected(self, task: Task) -> str:
+        """The right answer as a failure report shows it: the field that the verifier compares with, else the reference."""
+        field = self.options.get("field")
+        value = task.get(field) if isinstance(field, str) else task.get("expected_answer")
+        return str(value) if value is not None else self.reference(task) or ""
+
+    def _resources(self) -> list[Path]:
+        return [self.benchmark.folder for _ in self.verifier.resources]
+
+
+def resolve(
+    catalogue: Catalogue,
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    split: str | None,
+    demo: bool,
+    modify: Callable[[Benchmark], Benchmark] = lambda benchmark: benchmark,
+) -> list[Selected]:
+    """Load the named benchmarks. Raises GymError naming file, line and key for whatever is wrong with one."""
+    settings.check_benchmarks(names)
+    selected = []
+    for name in names:
+        benchmark = modify(settings.for_benchmark(catalogue.benchmark(name)))
+        selected.append(select(catalogue, benchmark, split=split, demo=demo, where=settings.place(benchmark)))
+    return selected
+
+
+def select(catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, demo: bool, where: str) -> Selected:
+    """A loaded benchmark with its verifier and harness; `where` begins the sentence about an option that is wrong."""
+    if demo and split is None and (not _is_beside(benchmark) or _has_split(benchmark, "example")):
+        split = "example"
+    verifier = catalogue.verifier(benchmark.verifier)
+    options = check_options(verifier, benchmark.verifier_options, where)
+    check_needs(verifier)
+    return Selected(
+        benchmark=benchmark,
+        spec=benchmark.dataset(split),
+        verifier=verifier,
+        options=options,
+        harness=load_harness(benchmark.harness, catalogue.roots, where),
+    )
+
+
+def _is_beside(benchmark: Benchmark) -> bool:
+    """Whether the dataset itself lives beside the config: a team's own set needs no example of it."""
+    return (benchmark.folder / benchmark.dataset().path).is_file()
+
+
+def _has_split(benchmark: Benchmark, split: str) -> bool:
+    try:
+        benchmark.dataset(split)
+    except ConfigError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A dataset ready to be read; `frozen` is false where its hash was not known to the config."""
+
+    dataset: Dataset
+    frozen: bool
+
+
+def open_dataset(selected: Selected, *, cache: Path, sources: Path | None, lock: Path | None, progress: Callable[[str], None]) -> Opened:
+    """Prepare the dataset on first use, check it, and index its rows. Raises DataError for whatever is missing or broken."""
+    prepared = prepare(selected.benchmark, selected.spec, cache=cache, sources=sources, lock=lock, progress=progress)
+    return Opened(Dataset.open(prepared.path, selected.benchmark), prepared.frozen)
+
+
+def default_cache() -> Path:
+    """The user's cache folder for downloaded and prepared data: `GYM_CACHE`, else the platform's own."""
+    import platformdirs
+
+    own = os.environ.get("GYM_CACHE")
+    return Path(own).expanduser() if own else Path(platformdirs.user_cache_dir("pytest-gym"))

@@ -1,0 +1,164 @@
+"""The run folder: where a run is kept, the journal that loses nothing, and the files that are left when it is over.
+
+Formats are in docs/results.md. The process that the user started is the only writer.
+Not here: what the numbers are (`tally`, `metrics`) and how they are shown (`report/`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_gym.errors import RunError
+from pytest_gym.plan import CaseKey, Plan
+from pytest_gym.records import CaseError, Result, Rollout, Verdict
+
+SCHEMA = 1
+MANIFEST, ROLLOUTS, SUMMARY, SUMMARY_MD = "run.json", "rollouts.jsonl", "summary.json", "summary.md"
+
+
+def default_folder(invocation_dir: Path, benchmarks: Sequence[str], started: float) -> Path:
+    """`gym-results/<YYYYmmdd-HHMMSS>-<benchmarks>` below `invocation_dir`, with `-2`, `-3`, … where that exists already."""
+    label = "+".join(name.replace("/", "_") for name in benchmarks[:3]) + ("+more" if len(benchmarks) > 3 else "")
+    base = invocation_dir / "gym-results" / f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(started))}-{label}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+class RunFolder:
+    """One run's folder. Creating it makes the folder; RunError says why it cannot be used."""
+
+    def __init__(self, path: Path, *, ignore_parent: bool) -> None:
+        self.path = path
+        if (path / MANIFEST).exists():
+            raise RunError(f"--gym-output={path}: holds a run already; name a new folder")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if ignore_parent and not (marker := path.parent / ".gitignore").exists():
+                marker.write_text("# made by pytest-gym: results are not source\n*\n")
+            self.journal = Journal(path / "journal")
+        except OSError as error:
+            raise RunError(f"the run folder {path} cannot be made: {error.strerror or error}; choose another with --gym-output") from error
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a file of the folder whole or not at all."""
+        self.write_text(name, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the folder whole or not at all. Raises RunError where the disk says no."""
+        target, temporary = self.path / name, self.path / f".{name}.tmp"
+        try:
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+            temporary.replace(target)
+        except OSError as error:
+            raise RunError(f"{target} cannot be written: {error.strerror or error}; the journal beside it is complete") from error
+
+    def fold(self, plan: Plan, verdicts: Mapping[int, Verdict | CaseError]) -> int:
+        """Write `rollouts.jsonl`, one result a line in the order of the cases, from the journal and the verdicts; returns the lines.
+
+        Cases of which nothing is known have no line. A rollout that was made and not judged has none either: it stays in the journal.
+        """
+        target, temporary, lines = self.path / ROLLOUTS, self.path / f".{ROLLOUTS}.tmp", 0
+        try:
+            with temporary.open("w", encoding="utf-8") as out:
+                for result in self._results(plan, verdicts):
+                    out.write(json.dumps(result.to_json()) + "\n")
+                    lines += 1
+            temporary.replace(target)
+        except OSError as error:
+            raise RunError(f"{target} cannot be written: {error.strerror or error}; the journal beside it is complete") from error
+        return lines
+
+    def _results(self, plan: Plan, verdicts: Mapping[int, Verdict | CaseError]) -> Iterator[Result]:
+        for case in sorted(verdicts.keys() | self.journal.failed):
+            planned, position, repeat = plan.locate(case)
+            rollout = self.journal.rollout(case)
+            outcome = verdicts.get(case) or (rollout.error if rollout else None)
+            row = planned.rows[position]
+            yield Result(
+                benchmark=planned.benchmark.name,
+                task_id=planned.dataset.ids[row],
+                task_index=row,
+                repeat=repeat,
+                verdict=outcome if isinstance(outcome, Verdict) else None,
+                error=outcome if isinstance(outcome, CaseError) else None,
+                rollout=rollout,
+            )
+
+
+class Journal:
+    """Append-only files of what was paid for: a rollout the moment it lands, a verdict when it is judged.
+
+    Each line is written by one call to the operating system, so that a killed process loses no whole line. A landed rollout leaves
+    memory: it is read back by its offset.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        flags = os.O_CREAT | os.O_APPEND | os.O_RDWR
+        self._rollouts = os.open(folder / "rollouts.jsonl", flags, 0o644)
+        self._verdicts = os.open(folder / "verdicts.jsonl", flags, 0o644)
+        self._places: dict[int, tuple[int, int]] = {}
+        self._end = 0
+        self.failed: set[int] = set()
+        """Case numbers whose rollout is an error."""
+
+    def add_rollout(self, case: int, key: CaseKey, rollout: Rollout) -> None:
+        """Append a rollout. Called by one thread at a time. Raises RunError where the disk says no."""
+        head = json.dumps({"benchmark": key.benchmark, "task_id": key.task_id, "repeat": key.repeat})[:-1] + ', "rollout": '
+        body = json.dumps(rollout.to_json())
+        line = (head + body + "}\n").encode()
+        self._write(self._rollouts, line)
+        self._places[case] = (self._end + len(head), len(body))
+        self._end += len(line)
+        if rollout.error is not None:
+            self.failed.add(case)
+        else:
+            self.failed.discard(case)
+
+    def add_verdict(self, key: CaseKey, outcome: Verdict | CaseError) -> None:
+        """Append what came of a case."""
+        name = "verdict" if isinstance(outcome, Verdict) else "error"
+        line = {"benchmark": key.benchmark, "task_id": key.task_id, "repeat": key.repeat, name: outcome.to_json()}
+        self._write(self._verdicts, (json.dumps(line) + "\n").encode())
+
+    def raw(self, case: int) -> bytes | None:
+        """The JSON of a landed rollout, or None. Safe in any thread."""
+        place = self._places.get(case)
+        return None if place is None else os.pread(self._rollouts, place[1], place[0])
+
+    def rollout(self, case: int) -> Rollout | None:
+        """A landed rollout, or None. Safe in any thread."""
+        raw = self.raw(case)
+        return None if raw is None else Rollout.from_json(json.loads(raw))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _write(self, handle: int, line: bytes) -> None:
+        try:
+            written = os.write(handle, line)
+            while written < len(line):
+                written += os.write(handle, line[written:])
+        except OSError as error:
+            raise RunError(
+                f"the journal {self.folder} cannot be written: {error.strerror or error}; free space or choose another --gym-output"
+            ) from error
+
+    def close(self, *, remove: bool) -> None:
+        """Close the files, and remove them once everything in them stands in `rollouts.jsonl`."""
+        for handle in (self._rollouts, self._verdicts):
+            os.close(handle)
+        if remove:
+            for name in ("rollouts.jsonl", "verdicts.jsonl"):
+                (self.folder / name).unlink(missing_ok=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()

@@ -1,0 +1,381 @@
+"""A gym run in the process that the user started: what is opened before anything is collected, how reports become results, what is written.
+
+`GymSession` owns the datasets, the engine and the run folder. It is registered for a gym run only, and never in a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from pytest_gym import __version__
+from pytest_gym import options as gym_options
+from pytest_gym.catalogue import Catalogue
+from pytest_gym.display import GymTerminal
+from pytest_gym.engine import Engine, EngineOptions
+from pytest_gym.errors import ConfigError, GymError, RunError, did_you_mean
+from pytest_gym.fingerprint import protocol
+from pytest_gym.model import load_wire
+from pytest_gym.model.client import ClientOptions
+from pytest_gym.records import CaseError, Result, Rollout, Verdict
+from pytest_gym.report.markdown import summary_markdown
+from pytest_gym.resolve import open_dataset
+from pytest_gym.run import MANIFEST, SCHEMA, SUMMARY, SUMMARY_MD, RunFolder, default_folder
+from pytest_gym.settings import Settings
+from pytest_gym.state import GymState
+from pytest_gym.tally import Tally
+from pytest_gym.workers import Controller, EngineSocket
+
+if TYPE_CHECKING:
+    from pytest_gym.demo import DemoServer
+
+
+class GymSession:
+    """In the process that the user started: owns datasets, engine and run folder, and turns reports into results."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        state: GymState,
+        catalogue: Catalogue,
+        settings: Settings,
+        cache: Path,
+        *,
+        distributed: bool,
+    ) -> None:
+        self.config, self.state, self.catalogue, self.settings = config, state, catalogue, settings
+        self._cache = cache
+        self.started = time.time()
+        self.folder: RunFolder | None = None
+        self.engine: Engine | None = None
+        self.tally: Tally | None = None
+        self.summary: dict[str, Any] | None = None
+        self.frozen: dict[str, Any] = {}
+        self.trouble: str | None = None
+        self.notes = list(catalogue.shadowed)
+        self.closing: list[str] = []
+        self.demo: DemoServer | None = None
+        self._socket = EngineSocket() if distributed else None
+        self._began = time.monotonic()
+        if self._socket is not None:
+            self._controller = Controller(state.options, [str(root) for root in catalogue.roots], self._socket, config.args)
+            config.pluginmanager.register(self._controller, "gym-controller")
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.state.options.model or "demo"
+
+    @property
+    def shown_url(self) -> str:
+        """The endpoint as it is shown: a query may hold a key."""
+        return _without_query(self.state.options.base_url or "")
+
+    @property
+    def shown_folder(self) -> str | None:
+        """The run folder as it is shown: relative to where the user stands, if it is below."""
+        if self.folder is None:
+            return None
+        base = self.config.invocation_params.dir
+        return str(self.folder.path.relative_to(base) if self.folder.path.is_relative_to(base) else self.folder.path)
+
+    # -- before anything is collected -------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Prepare the datasets, look whether anybody listens, make the run folder, start the engine: before workers start."""
+        try:
+            self._open_datasets()
+            self._check_wanted()
+            if self.config.option.collectonly:
+                return
+            self._start_engine()
+        except RunError as error:
+            raise pytest.UsageError(str(error)) from None
+        except GymError as error:
+            raise pytest.UsageError(str(error)) from None
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            self.config.pluginmanager.register(GymTerminal(self, terminal), "gym-terminal")
+
+    def _open_datasets(self) -> None:
+        base = self.config.invocation_params.dir
+        sources = os.environ.get("GYM_SOURCES")
+        for number, selected in enumerate(self.state.selected):
+            opened = open_dataset(
+                selected,
+                cache=self._cache,
+                sources=base / sources if sources else None,
+                lock=self.config.rootpath / "gym.lock",
+                progress=self._say,
+            )
+            # A file that lives beside its config is frozen by the repository that both are in.
+            self.frozen[selected.benchmark.name] = opened.frozen or not selected.spec.sources
+            index = Path()
+            if self._socket is not None:
+                # Workers read the index, not the rows: each of them would parse the whole file for its share.
+                index = self._socket.folder / f"{number}.index"
+                opened.dataset.save_index(index)
+            self.state.plan.add(
+                selected.benchmark,
+                opened.dataset,
+                repeats=self._repeats(selected.spec.num_repeats),
+                limit=self.state.options.limit,
+                index=index,
+            )
+        if not self.state.plan.cases:
+            raise ConfigError("there is no case to run: no benchmark has a row")
+
+    def _repeats(self, documented: int) -> int:
+        options = self.state.options
+        if options.demo and not options.repeats and documented == 1:
+            from pytest_gym.demo import REPEATS
+
+            return REPEATS
+        return options.repeats or documented
+
+    def _check_wanted(self) -> None:
+        for name, wanted in self.state.wanted.items():
+            planned = next(planned for planned in self.state.plan.benchmarks if planned.benchmark.name == name)
+            known = {f"{task}-r{repeat}" for task in planned.names for repeat in range(planned.repeats)}
+            for case in sorted(wanted - known):
+                near = did_you_mean(case, known, otherwise=f" (cases go from {min(known)} to {max(known)})")
+                raise ConfigError(f"{name} has no case {case!r}{near}")
+
+    def _start_engine(self) -> None:
+        options, plan, get = self.state.options, self.state.plan, self.settings.get
+        base_url, model, key = options.base_url or "", self.model, gym_options.api_key(options)
+        if options.demo:
+            from pytest_gym.demo import DemoServer
+
+            self.demo = DemoServer(plan, {s.benchmark.name: s.reference for s in self.state.selected})
+            base_url = self.demo.start()
+        else:
+            _look_whether_anybody_listens(base_url)
+        self.base_url = base_url
+        names = [planned.benchmark.name for planned in plan.benchmarks]
+        base = self.config.invocation_params.dir
+        path = base / options.output if options.output else default_folder(base, names, self.started)
+        self.folder = RunFolder(path, ignore_parent=not options.output)
+        self.tally = Tally(plan)
+        engine_options = EngineOptions(
+            model=model,
+            client=ClientOptions(
+                base_url=base_url,
+                concurrency=options.concurrency,
+                timeout=get("client.timeout"),
+                connect=get("client.timeout.connect"),
+                first_byte=get("client.timeout.first_byte"),
+                max_retries=get("client.max_retries"),
+            ),
+            wire=load_wire(options.api),
+            key=key,
+            harnesses={s.benchmark.name: s.harness for s in self.state.selected},
+            sampling={s.benchmark.name: s.benchmark.sampling for s in self.state.selected},
+            judges={s.benchmark.name: s.call_async for s in self.state.selected if s.verifier.is_async},
+            stop_after_errors=get("client.stop_after_errors"),
+            outcomes={kind: get(f"outcomes.{kind}") for kind in ("context_length", "content_filter")},
+        )
+        self.engine = Engine(plan, self.folder.journal, engine_options, landed=self._landed)
+        self.engine.start(*([self._socket.serve] if self._socket else []))
+        self.state.engine = LocalEngine(self.engine, self._tick)
+        if self._socket is not None:
+            wanted = {name: sorted(cases) for name, cases in self.state.wanted.items()}
+            self._controller.plan, self._controller.extra = plan, {"misses": self.state.misses, "wanted": wanted, "split": options.split}
+        self._write_manifest(None)
+
+    # -- while cases run ----------------------------------------------------------------------------------------------------------------
+
+    def _landed(self, case: int, rollout: Rollout, reported: str | None) -> None:
+        """Called by the engine's thread for every rollout."""
+        assert self.tally is not None
+        self.tally.landed(case, rollout)
+        if reported:
+            self.tally.reported_models[reported] += 1
+
+    def _tick(self) -> None:
+        terminal = self.config.pluginmanager.get_plugin("gym-terminal")
+        if terminal is not None:
+            terminal.tick()
+
+    def _say(self, line: str) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and terminal.verbosity >= 0:
+            terminal.write_line(line)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Turn the report of a case into a result: journal, tally, and the hook for others."""
+        data = getattr(report, "gym", None)
+        if data is None or self.folder is None or self.tally is None:
+            return
+        case, plan = data["case"], self.state.plan
+        key = plan.key(case)
+        outcome = Verdict.from_json(data["verdict"]) if "verdict" in data else CaseError.from_json(data["error"])
+        try:
+            if "rollout" in data:
+                rollout = Rollout.from_json(data["rollout"])
+                self.folder.journal.add_rollout(case, key, rollout)
+                self.tally.landed(case, rollout)
+            self.folder.journal.add_verdict(key, outcome)
+        except RunError as error:
+            self.trouble = self.trouble or str(error)
+            if self.engine is not None:
+                self.engine.stop(str(error), error.kind)
+        self.tally.judged(case, outcome)
+        planned, position, repeat = plan.locate(case)
+        verdict, error_ = (outcome, None) if isinstance(outcome, Verdict) else (None, outcome)
+        result = Result(key.benchmark, key.task_id, planned.rows[position], repeat, verdict, error_)
+        self.config.hook.pytest_gym_result(config=self.config, result=result)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """After one Ctrl-C or SIGTERM let what is in flight land, up to five seconds: it is paid for. A second one ends at once."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            if self.engine is not None:
+                self.engine.close(patience=5.0)
+            raise
+
+    # -- at the end -----------------------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the files of the run folder. It precedes the summary, which shows what was written."""
+        if self.folder is None or self.tally is None or self.engine is None:
+            return
+        self.engine.close()
+        wall_s = time.monotonic() - self._began
+        self.summary = self.tally.summary(demo=self.state.options.demo, wall_s=wall_s)
+        complete = len(self.tally.outcomes) == self.state.plan.cases
+        try:
+            self.folder.fold(self.state.plan, self.tally.outcomes)
+            self.folder.write_json(SUMMARY, self.summary)
+            manifest = self._write_manifest(int(exitstatus))
+            self.folder.write_text(SUMMARY_MD, summary_markdown(self.summary, manifest))
+            self.folder.journal.close(remove=complete)
+        except RunError as error:
+            self.trouble = self.trouble or str(error)
+        if self.trouble and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        self.config.hook.pytest_gym_run_finished(config=self.config, run=self.folder.path, summary=self.summary)
+
+    def _write_manifest(self, exit_code: int | None) -> dict[str, Any]:
+        assert self.folder is not None
+        plan, options = self.state.plan, self.state.options
+        shown = {name: value for name, value in options.to_json().items() if value not in (None, [], False)}
+        reported = self.tally.reported_models.most_common(1) if self.tally else []
+        manifest = {
+            "schema": SCHEMA,
+            "pytest_gym": __version__,
+            "started": _stamp(self.started),
+            "finished": None if exit_code is None else _stamp(time.time()),
+            "exit_code": exit_code,
+            "options": {**shown, "settings": self.settings.to_json()},
+            "planned": {"cases": plan.cases, "selection": _selection(self.config)},
+            "seed": int(options.limit.partition("@")[2]) if options.limit and "@" in options.limit else None,
+            "model": {
+                "name": self.model,
+                "base_url": "demo" if options.demo else _without_query(self.base_url),
+                "api": options.api,
+                "reported": reported[0][0] if reported else None,
+            },
+            "demo": options.demo,
+            "shard": None,
+            "benchmarks": {
+                planned.benchmark.name: protocol(
+                    self.state.by_name(planned.benchmark.name), planned, frozen=self.frozen[planned.benchmark.name]
+                )
+                for planned in plan.benchmarks
+            },
+        }
+        self.folder.write_json(MANIFEST, manifest)
+        return manifest
+
+    def close(self) -> None:
+        """End threads and servers, whatever has happened; may be called again."""
+        if self.engine is not None:
+            self.engine.close()
+        if self.demo is not None:
+            self.demo.close()
+        if self._socket is not None:
+            self._socket.close()
+
+
+class LocalEngine:
+    """The engine in this very process. `tick` is called twice a second while a case waits."""
+
+    def __init__(self, engine: Engine, tick: Callable[[], None]) -> None:
+        self._engine, self._tick = engine, tick
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing more is asked, or None."""
+        return self._engine.stopped
+
+    def begin(self, cases: Sequence[int], *, judge_ahead: bool) -> None:
+        """Say which cases this run has, in their order."""
+        self._engine.begin(cases, judge_ahead=judge_ahead)
+
+    def rollout(self, case: int) -> Rollout:
+        """Wait for the rollout of a case. Raises Stopped where it will never come."""
+        future = self._engine.future(case)
+        # In slices, so that Ctrl-C is heard and the status line lives.
+        while True:
+            try:
+                future.result(0.5)
+                break
+            except TimeoutError:
+                self._tick()
+        rollout = self._engine.journal.rollout(case)
+        assert rollout is not None
+        return rollout
+
+    def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
+        """Wait for the async verifier's verdict on a rollout; None means the stored one."""
+        future = self._engine.judge(case, rollout)
+        while True:
+            try:
+                return future.result(0.5)
+            except TimeoutError:
+                self._tick()
+
+
+def _look_whether_anybody_listens(base_url: str) -> None:
+    url = urlsplit(base_url)
+    if urllib.request.getproxies().get(url.scheme) and not urllib.request.proxy_bypass(url.hostname or ""):
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname or "", port), timeout=2).close()
+    except TimeoutError:
+        # A slow way there is no proof that nobody is: the client's own time-outs decide.
+        return
+    except OSError as error:
+        reason = error.strerror or error
+        pytest.exit(
+            f"gym: nothing listens at {_without_query(base_url)} ({reason}): start the endpoint, or check --gym-base-url", returncode=2
+        )
+
+
+def _selection(config: pytest.Config) -> dict[str, Any]:
+    """What the command line selects beyond the benchmarks, by the names of pytest's own options."""
+    chosen = {name: config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "failedfirst", "deselect", "stepwise")}
+    return {name: value for name, value in chosen.items() if value}
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

@@ -1,0 +1,73 @@
+"""What the collectors, fixtures and reports of one gym run share, kept in pytest's stash under `GYM`.
+
+The same object stands in the process that the user started and in each worker; only `engine` differs: there the engine itself is asked,
+here a socket. No module-level state: nested runs (pytester) live in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+
+from pytest_gym.cases import Case
+from pytest_gym.errors import VerifierError
+from pytest_gym.options import Options
+from pytest_gym.plan import Plan
+from pytest_gym.records import CaseError, Rollout, Task, Verdict
+from pytest_gym.resolve import Selected
+
+
+class EngineAccess(Protocol):
+    """The engine as a case sees it, wherever the case runs."""
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing more is asked, or None."""
+
+    def begin(self, cases: Sequence[int], *, judge_ahead: bool) -> None:
+        """Say which cases this run has, in their order."""
+
+    def rollout(self, case: int) -> Rollout:
+        """Wait for the rollout of a case. Raises Stopped where it will never come."""
+
+    def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
+        """Wait for the async verifier's verdict on a rollout; None means the stored one."""
+
+
+@dataclass
+class GymState:
+    """One gym run in one process. `wanted` maps a benchmark to the case names that were asked for by id."""
+
+    options: Options
+    selected: Sequence[Selected]
+    plan: Plan
+    misses: str
+    engine: EngineAccess = field(init=False)
+    wanted: Mapping[str, set[str]] = field(default_factory=dict)
+    rollout_overridden: bool = False
+    verifier_overridden: bool = False
+
+    def by_name(self, name: str) -> Selected:
+        """What was selected under a benchmark's name."""
+        return next(selected for selected in self.selected if selected.benchmark.name == name)
+
+    def judge(self, item: Case) -> Callable[[Task, Rollout], Verdict]:
+        """The verifier of a case's benchmark as a plain callable."""
+        selected = self.by_name(item.planned.benchmark.name)
+        if not selected.verifier.is_async:
+            return selected.call
+        ours = None if self.rollout_overridden else item.gym_case
+
+        def wait(task: Task, rollout: Rollout) -> Verdict:
+            outcome = self.engine.judge(item.gym_case, None if ours is not None else rollout)
+            if isinstance(outcome, CaseError):
+                raise VerifierError(outcome.message)
+            return outcome
+
+        return wait
+
+
+GYM = pytest.StashKey[GymState]()

@@ -1,0 +1,254 @@
+"""The main job against a scripted endpoint: what a user sees, what is kept, serial and distributed."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.conftest import Gym, adder
+from tests.endpoint import chat
+
+
+def test_scores_and_keeps_results(gym: Gym, endpoint, how):
+    gym.write(rows=6, repeats=2, wrong=(4,))
+    server = endpoint(adder)
+    result = gym.run(*how, url=server.url)
+    result.assert_outcomes(passed=10, failed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert len(server.requests) == 12
+    assert server.requests[0] == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "What is 0+1?"}],
+        "temperature": 0.5,
+        "max_tokens": 100,
+    }
+    entry = gym.summary()["benchmarks"]["sums"]
+    assert (entry["tasks"], entry["repeats"], entry["cases"], entry["missing"]) == (6, 2, 12, 0)
+    assert entry["metrics"]["pass@1"]["value"] == pytest.approx(5 / 6)
+    assert entry["metrics"]["pass^2"]["value"] == pytest.approx(5 / 6)
+    assert entry["tasks_passed"] == {"always": 5, "sometimes": 0, "never": 1}
+    assert entry["tokens"] == {"input": 120, "output": 60, "reasoning": None}
+    rows = gym.results()
+    assert [(row["task_id"], row["repeat"]) for row in rows] == [(f"{n:04d}", r) for n in range(6) for r in range(2)]
+    assert rows[8]["passed"] is False and rows[8]["extracted"] == "5" and rows[8]["text"] == "It is 5"
+    assert (rows[8]["_ng_task_index"], rows[8]["_ng_rollout_index"]) == (4, 0)
+    assert not (gym.path / "run" / "journal").exists()
+    manifest = gym.manifest()
+    assert manifest["exit_code"] == 1 and manifest["model"]["reported"] == "served-model" and manifest["finished"]
+    assert manifest["benchmarks"]["sums"]["dataset"]["num_rows"] == 6
+    assert "pass@1" in (gym.path / "run" / "summary.md").read_text()
+
+
+def test_failure_says_what_was_asked_answered_and_expected(gym: Gym, endpoint, how):
+    gym.write(rows=3, wrong=(1,))
+    result = gym.run(*how, url=endpoint(adder).url)
+    result.stdout.fnmatch_lines(
+        [
+            "*sums 0001-r0*",
+            "extracted '2', expected '102'",
+            "question: *What is 1+1?",
+            "answer: *It is 2",
+            "why: *found 2",
+            "FAILED sums::0001-r0*",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str() and ".py:" not in result.stdout.str().split("FAILURES")[1]
+
+
+def test_same_results_in_every_mode(gym: Gym, endpoint):
+    gym.write(rows=12, repeats=2, wrong=(3, 7))
+    server = endpoint(adder)
+    kept = []
+    for number, words in enumerate([(), ("-n2",), ("-n2", "--dist=worksteal"), ("-n2", "--dist=loadscope"), ("-n3", "--dist=load")]):
+        result = gym.pytester.runpytest_subprocess(
+            "--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", f"--gym-output=run{number}", *words
+        )
+        result.assert_outcomes(passed=20, failed=4)
+        kept.append([{**row, "latency_s": 0} for row in gym.results(f"run{number}")])
+    assert all(rows == kept[0] for rows in kept)
+    assert len(server.requests) == 5 * 24
+
+
+def test_ten_failures_in_full_and_the_rest_counted(gym: Gym, endpoint, how):
+    gym.write(rows=15, wrong=tuple(range(13)))
+    result = gym.run(*how, url=endpoint(adder).url)
+    text = result.stdout.str()
+    assert text.count("question:") == 10 and "… and 3 more" in text
+    result.assert_outcomes(passed=2, failed=13)
+    assert (
+        gym.run(*how, "--gym-show-failures=all", f"--gym-base-url={endpoint(adder).url}", "--gym-model=m").stdout.str().count("question:")
+        == 13
+    )
+
+
+@pytest.mark.parametrize("shown, lines", [("-q", 1), ("-v", 2)])
+def test_verbosity(gym: Gym, endpoint, shown, lines):
+    gym.write(rows=4)
+    text = gym.run(shown, url=endpoint(adder).url).stdout.str()
+    assert "pass@1" in text
+    assert ("odd" in text) == (shown == "-v")
+
+
+def test_expected_misses(gym: Gym, endpoint, how):
+    gym.write(rows=4, wrong=(2,))
+    result = gym.run(*how, "--gym-set=wrong_answers=xfail", url=endpoint(adder).url)
+    result.assert_outcomes(passed=3, xfailed=1)
+    assert result.ret == 0
+    assert gym.summary()["benchmarks"]["sums"]["metrics"]["pass@1"]["value"] == 0.75
+
+
+def test_pytest_own_selection(gym: Gym, endpoint, how):
+    gym.write(rows=8, wrong=(5,))
+    server = endpoint(adder)
+    gym.run(*how, "-k", "0001 or 0005", url=server.url).assert_outcomes(passed=1, failed=1)
+    assert len(server.requests) == 2
+    entry = gym.summary()["benchmarks"]["sums"]
+    assert (entry["cases"], entry["missing"]) == (8, 6)
+    assert gym.manifest()["planned"] == {"cases": 8, "selection": {"keyword": "0001 or 0005"}}
+    run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", *how]
+    again = gym.pytester.runpytest_subprocess(*run, "--lf")
+    again.assert_outcomes(failed=1)
+    assert len(server.requests) == 3
+    pasted = gym.pytester.runpytest_subprocess("sums::0003-r0", *run[1:])
+    pasted.assert_outcomes(passed=1)
+    assert len(server.requests) == 4
+    marked = gym.pytester.runpytest_subprocess(*run, "-m", "math and not judge", "--strict-markers", "--deselect", "sums::0005")
+    # xdist does not count what its workers deselected.
+    marked.assert_outcomes(passed=7, deselected=0 if how else 1)
+
+
+def test_collect_only_needs_no_endpoint_and_leaves_nothing(gym: Gym):
+    gym.write(rows=3)
+    result = gym.run("--co", "-q")
+    result.stdout.fnmatch_lines(["sums::0000-r0", "sums::0001-r0", "sums::0002-r0"])
+    assert result.ret == 0 and not (gym.path / "gym-results").exists()
+
+
+def test_junit(gym: Gym, endpoint, how):
+    gym.write(rows=13, wrong=tuple(range(12)))
+    gym.run(*how, "--junitxml=junit.xml", url=endpoint(adder).url)
+    suite = ET.parse(gym.path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("13", "12", "0")
+    assert len(suite.findall("testcase/failure")) == 12
+
+
+def test_stops_at_the_first_failure_soon(gym: Gym, endpoint):
+    gym.write(rows=60, wrong=tuple(range(60)))
+    result = gym.run("-x", "-n2", url=endpoint(adder).url)
+    assert result.ret in (1, 2)
+    assert 1 <= result.parseoutcomes()["failed"] <= 10
+    entry = gym.summary()["benchmarks"]["sums"]
+    assert entry["missing"] >= 50
+    assert (gym.path / "run" / "journal" / "rollouts.jsonl").stat().st_size > 0
+
+
+def test_without_the_plugin_or_its_friends(gym: Gym, endpoint):
+    gym.write(rows=3)
+    url = endpoint(adder).url
+    gone = gym.pytester.runpytest_subprocess("-p", "no:gym", "--gym-benchmark=sums")
+    assert gone.ret == 4
+    for words in (["-p", "no:cacheprovider"], ["-p", "no:terminal"], ["-p", "no:xdist"], ["-s"]):
+        result = gym.pytester.runpytest_subprocess("--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", *words)
+        assert result.ret == 0, result.stdout.str() + result.stderr.str()
+
+
+def test_limit_sample_repeats_and_split(gym: Gym, endpoint):
+    gym.write(rows=20)
+    server = endpoint(adder)
+    gym.run("--gym-limit=3", "--gym-repeats=2", url=server.url).assert_outcomes(passed=6)
+    assert gym.summary()["benchmarks"]["sums"]["cases"] == 6
+    run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", "--co", "-q"]
+    samples = [gym.pytester.runpytest(*run, f"--gym-limit=5@{seed}").outlines[:5] for seed in (7, 7, 8)]
+    assert samples[0] == samples[1] != samples[2]
+    folder = gym.path / "benchmarks" / "sums" / "data"
+    folder.mkdir()
+    (folder / "example.jsonl").write_text(json.dumps({"question": "5+5", "answer": "10", "kind": "odd"}) + "\n")
+    gym.pytester.runpytest(*run[:3], "--gym-split=example").assert_outcomes(passed=1)
+
+
+def test_gym_runs_beside_ordinary_tests(gym: Gym, endpoint, how):
+    gym.write(rows=3)
+    gym.pytester.makepyfile(test_own="def test_own(): pass\ndef test_bad(): assert 0")
+    result = gym.run(*how, "test_own.py", url=endpoint(adder).url)
+    result.assert_outcomes(passed=4, failed=1)
+    assert gym.summary()["benchmarks"]["sums"]["cases"] == 3
+
+
+def test_path_of_a_benchmark_selects_it(gym: Gym, endpoint):
+    gym.write(rows=3)
+    for word in ("benchmarks/sums", "benchmarks/sums/", "benchmarks/sums/config.yaml"):
+        gym.pytester.runpytest(word, "--gym-model=m", f"--gym-base-url={endpoint(adder).url}").assert_outcomes(passed=3)
+
+
+def test_overridden_verifier_and_rollout(gym: Gym, endpoint, how):
+    gym.write(rows=3, wrong=(0, 1, 2))
+    gym.pytester.makeconftest(
+        """
+        import pytest
+        from pytest_gym import Verdict
+
+        @pytest.fixture
+        def verifier(verifier):
+            def kind(task, rollout):
+                inner = verifier(task, rollout)
+                return Verdict(1.0 if task["kind"] == "even" else inner.reward, extracted=inner.extracted)
+            return kind
+        """
+    )
+    server = endpoint(adder)
+    gym.run(*how, url=server.url).assert_outcomes(passed=2, failed=1)
+    assert len(server.requests) == 3
+    gym.pytester.makeconftest(
+        """
+        import pytest
+        from pytest_gym import Rollout
+
+        @pytest.fixture
+        def rollout(task):
+            return Rollout(text="so " + task["answer"])
+        """
+    )
+    result = gym.pytester.runpytest_subprocess(
+        "--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", "--gym-output=own", *how
+    )
+    result.assert_outcomes(passed=3)
+    assert len(server.requests) == 3
+    assert [row["text"] for row in gym.results("own")] == ["so 101", "so 102", "so 103"]
+
+
+def test_environment_and_ini_twins(gym: Gym, endpoint, monkeypatch):
+    gym.write(rows=3)
+    server = endpoint(adder)
+    gym.pytester.makeini(f"[pytest]\ngym_model = from-ini\ngym_base_url = {server.url}\ngym_set =\n    sampling.temperature=0.25\n")
+    gym.pytester.runpytest("--gym-benchmark=sums", "--gym-limit=1").assert_outcomes(passed=1)
+    assert (server.requests[-1]["model"], server.requests[-1]["temperature"]) == ("from-ini", 0.25)
+    monkeypatch.setenv("GYM_MODEL", "from-env")
+    monkeypatch.setenv("GYM_LIMIT", "1")
+    gym.pytester.runpytest("--gym-benchmark=sums").assert_outcomes(passed=1)
+    assert server.requests[-1]["model"] == "from-env"
+    gym.pytester.runpytest("--gym-benchmark=sums", "--gym-model=typed", "--gym-set=sampling.temperature=1").assert_outcomes(passed=1)
+    assert (server.requests[-1]["model"], server.requests[-1]["temperature"]) == ("typed", 1)
+    # The twins alone start nothing.
+    monkeypatch.setenv("GYM_BENCHMARK", "sums")
+    assert gym.pytester.runpytest().ret == 5
+
+
+def test_thinking_is_kept_apart(gym: Gym, endpoint):
+    gym.write(rows=3)
+
+    def think(body, number):
+        answer = adder(body, number)[1]["choices"][0]["message"]["content"]
+        return [
+            chat(f"<think>maybe 999</think>\n\n{answer}"),
+            chat(answer, reasoning_content="maybe 999"),
+            chat(f"<think>{answer}"),
+        ][int(body["messages"][0]["content"][8])]
+
+    gym.run(url=endpoint(think).url).assert_outcomes(passed=2, failed=1)
+    rows = gym.results()
+    assert [row["text"] for row in rows] == ["It is 1", "It is 2", ""]
+    assert "maybe 999" in rows[0]["reasoning"] and rows[1]["reasoning"] == "maybe 999"
+    assert gym.summary()["benchmarks"]["sums"]["rates"]["empty"] == pytest.approx(1 / 3)
