@@ -72,6 +72,8 @@ def _configure_main(config: pytest.Config) -> None:
     catalogue = catalogue_of(config, options)
     arguments = split_arguments(config, catalogue)
     if not gym_options.is_asked_for(config) and not arguments.asks:
+        if config.getoption("gym_demo") and not gym_options.is_look(config):
+            raise ConfigError("--gym-demo of what? Name a benchmark, as in --gym-benchmark=gsm8k --gym-demo; pytest --gym-list shows all")
         return
     if arguments.roots:
         catalogue = catalogue_of(config, options, arguments.roots)
@@ -91,6 +93,8 @@ def _configure_main(config: pytest.Config) -> None:
     given = config.args_source is config.ArgsSource.ARGS
     config.args = list(arguments.paths) if given else []
     misses = settings.get("wrong_answers") or ("xfail" if options.demo else "fail")
+    if config.option.runxfail:
+        misses = "fail"
     state = GymState(options, selected, Plan(), misses)
     # Named in the options, and so selected as a whole: an id then only picks out cases of what is not.
     state.wanted = {}

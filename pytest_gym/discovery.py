@@ -205,10 +205,15 @@ def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
     yield _field("version", shown["version"])
     yield _field("config", f"{shown['config']}:{shown['line']}")
     yield ""
-    rows = "unknown until prepared" if dataset["rows"] is None else f"{dataset['rows']:,}"
+    rows = "a number not declared" if dataset["rows"] is None else f"{dataset['rows']:,}"
     yield _field("rows", f"{rows}, {shown['num_repeats']} attempt{'s' if shown['num_repeats'] != 1 else ''} each")
     yield _field("data", f"{dataset['path']} ({'ready' if dataset['prepared'] else 'prepared on first use'})")
-    yield _field("sha256", dataset["sha256"] or "not frozen upstream: gym.lock records it when it is first prepared")
+    loose = (
+        "not frozen upstream: gym.lock records it when it is first prepared"
+        if dataset["sources"]
+        else "not given: the file lives beside the config"
+    )
+    yield _field("sha256", dataset["sha256"] or loose)
     for source in dataset["sources"]:
         yield _field("source", f"{source['name']}: {source.get('url') or source.get('hf') or 'no address'}")
     yield _field("splits", ", ".join(dataset["splits"]))

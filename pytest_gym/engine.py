@@ -65,7 +65,7 @@ class Engine:
         self._known: set[int] = set()
         self._waiters: dict[int, list[Future[None]]] = {}
         self._verdicts: dict[int, Verdict | CaseError] = {}
-        self._judge_ahead = True
+        self.overridden: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -86,13 +86,16 @@ class Engine:
         self._thread.start()
         ready.result()
 
-    def begin(self, cases: Sequence[int], *, judge_ahead: bool = True) -> None:
-        """Start rolling out `cases`, in this order. Only the first call counts: all workers have the same list."""
+    def begin(self, cases: Sequence[int], *, overridden: Sequence[str] = ()) -> None:
+        """Start rolling out `cases`, in this order. Only the first call counts: all workers have the same list.
+
+        `overridden` names the fixtures that a conftest defines anew; where `verifier` is among them nothing is judged ahead.
+        """
         with self._lock:
             if self._begun:
                 return
             self._begun = True
-            self._judge_ahead = judge_ahead
+            self.overridden = tuple(overridden)
             fresh = [case for case in cases if case not in self._known]
             self._known.update(fresh)
             self._queue.extend(fresh)
@@ -273,7 +276,7 @@ class Engine:
                 f"the last: {rollout.error.message}",
                 rollout.error.kind,
             )
-        elif rollout.error is None and name in self.options.judges and self._judge_ahead:
+        elif rollout.error is None and name in self.options.judges and "verifier" not in self.overridden:
             self._verdicts[case] = await self._judge(case, rollout)
 
     def _outcome(self, rollout: Rollout) -> Rollout:

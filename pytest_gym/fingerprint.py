@@ -8,15 +8,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_gym.plan import Planned
 from pytest_gym.resolve import Selected
 
 
-def protocol(selected: Selected, planned: Planned, *, frozen: bool) -> dict[str, Any]:
-    """The entry of a benchmark in `run.json`: its parts as data, and `fingerprint`, 16 hexadecimal digits over all of them."""
+def protocol(selected: Selected, planned: Planned, *, frozen: bool, overridden: Sequence[str] = ()) -> dict[str, Any]:
+    """The entry of a benchmark in `run.json`: its parts as data, and `fingerprint`, 16 hexadecimal digits over all of them.
+
+    `overridden` names the fixtures that a conftest defined anew: then the verifier named here is not what judged, or not alone.
+    """
     benchmark = selected.benchmark
     prompt = benchmark.prompt
     parts: dict[str, Any] = {
@@ -32,6 +35,7 @@ def protocol(selected: Selected, planned: Planned, *, frozen: bool) -> dict[str,
         "metric": {"headline": benchmark.metric.headline, "pass_threshold": benchmark.metric.pass_threshold},
         "sampling": dict(benchmark.sampling),
         "num_repeats": planned.repeats,
+        "overridden": list(overridden),
     }
     return {"fingerprint": fingerprint(parts), **parts}
 

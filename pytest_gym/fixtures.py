@@ -82,7 +82,7 @@ class Fixtures:
         except Exception as error:
             _fail(item, CaseError("verifier", explain_exception(error, benchmark.verifier, task)))
         item.gym_outcome = {"verdict": verdict.to_json(), "latency_s": rollout.latency_s}
-        if request.config.stash[GYM].rollout_overridden:
+        if "rollout" in request.config.stash[GYM].overridden:
             item.gym_outcome["rollout"] = rollout.to_json()
         return verdict
 

@@ -24,7 +24,9 @@ def hints(summary: Mapping[str, Any], *, temperature: float | None = None, same_
     difference, (low, high) = summary["detectable_difference"], summary["range"]
     span = 1.0 if low is None or high is None else high - low
     unpaired, paired = difference["unpaired"], difference["paired"]
-    if unpaired is not None and unpaired > 0.02 * span:
+    if unpaired is not None and unpaired >= span:
+        found.append(f"Too few tasks to tell any two models apart by this score; {_help(summary, temperature)}.")
+    elif unpaired is not None and unpaired > 0.02 * span:
         seen = f"Another model must differ by {_points(unpaired, span)} to be told apart"
         if paired < unpaired:
             noise = difference["repeats"] is not None

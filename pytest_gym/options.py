@@ -48,6 +48,9 @@ DECLARED: Sequence[_Option] = (
 
 LOOKS = tuple(option.name for option in DECLARED if option.kind == "look")
 
+TYPED_ONLY = (*LOOKS, "benchmark", "output", "json")
+"""Options without twins: what starts something, or names one run's folder, is typed."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -102,7 +105,7 @@ def declare(parser: pytest.Parser) -> None:
         else:
             repeated = {"action": "append"} if option.kind in ("list", "repeat") else {}
             group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=option.help, **repeated)
-        if option.kind != "look" and option.name not in ("json", "output"):
+        if option.name not in TYPED_ONLY:
             kind = {"flag": "bool", "list": "args", "repeat": "linelist"}.get(option.kind, "string")
             parser.addini(dest, f"The same as {flag(option.name)}", type=kind, default=None)  # type: ignore[arg-type]
 
@@ -152,10 +155,10 @@ def _raw(config: pytest.Config, option: _Option) -> tuple[Any, str]:
     if given not in (None, []):
         return given, flag(option.name)
     variable = f"GYM_{option.name.upper()}"
-    if option.kind != "look" and option.name != "json" and os.environ.get(variable):
+    if option.name not in TYPED_ONLY and os.environ.get(variable):
         value = os.environ[variable]
         return (value.splitlines() if option.kind == "repeat" else [value] if option.kind == "list" else value), f"the variable {variable}"
-    if option.kind == "look" or option.name in ("json", "output"):
+    if option.name in TYPED_ONLY:
         return None, ""
     ini = config.getini(f"gym_{option.name}")
     return (ini if ini not in (None, "", []) else None), f"the ini value gym_{option.name}"

@@ -84,6 +84,15 @@ class Plan:
         planned, position, repeat = self.locate(case)
         return f"{planned.benchmark.name}::{planned.names[position]}-r{repeat}"
 
+    def case_of(self, node_id: str) -> int | None:
+        """The case number of a node id, or None where it is no case of this plan."""
+        name, _, rest = node_id.partition("::")
+        task, _, repeat = rest.rpartition("-r")
+        for planned in self.benchmarks:
+            if planned.benchmark.name == name and task in planned.names and repeat.isdecimal() and int(repeat) < planned.repeats:
+                return planned.first + planned.names.index(task) * planned.repeats + int(repeat)
+        return None
+
     def task(self, case: int) -> Task:
         """The task of a case number. Raises DataError for a broken row."""
         planned, position, _ = self.locate(case)

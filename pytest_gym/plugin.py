@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.help or config.option.version:
         return
     worker = getattr(config, "workerinput", {})
-    if "gym" in worker if worker else options.is_asked_for(config) or arguments_may_ask(config):
+    if "gym" in worker if worker else options.is_asked_for(config) or config.getoption("gym_demo") or arguments_may_ask(config):
         from pytest_gym.configure import configure
 
         configure(config)

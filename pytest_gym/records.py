@@ -269,6 +269,8 @@ class Result:
             "repeat": self.repeat,
             **(self.verdict.to_json() if self.verdict else empty),
             **(self.rollout or Rollout()).to_json(),
+            # Nothing came, so nothing finished.
+            **({"finish_reason": None} if self.rollout is None or (self.rollout.error and not self.rollout.text) else {}),
             "error": self.error.to_json() if self.error else None,
             "_ng_task_index": self.task_index,
             "_ng_rollout_index": self.repeat,

@@ -56,9 +56,9 @@ class RemoteEngine:
             self._socket = socket.create_connection(("127.0.0.1", address[1]))
         self._socket.sendall(frame(json.dumps({"token": token}).encode()))
 
-    def begin(self, cases: Sequence[int], *, judge_ahead: bool) -> None:
-        """Say which cases this run has, in their order."""
-        self._ask({"begin": list(cases), "judge_ahead": judge_ahead})
+    def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
+        """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
+        self._ask({"begin": list(cases), "overridden": list(overridden)})
 
     def rollout(self, case: int) -> Rollout:
         """Wait for the rollout of a case. Raises Stopped where it will never come."""

@@ -5,6 +5,7 @@ Registered in the process that the user started and in each worker. What is made
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
 from typing import Any
 
@@ -47,10 +48,18 @@ class CaseReports:
         defined = items[0]._fixtureinfo.name2fixturedefs
         ours = Fixtures.__module__
         overridden = {name: defined[name][-1].func.__module__ != ours for name in ("rollout", "verifier")}
-        state = self._state
-        state.rollout_overridden, state.verifier_overridden = overridden["rollout"], overridden["verifier"]
-        if not state.rollout_overridden:
-            state.engine.begin([item.gym_case for item in items], judge_ahead=not state.verifier_overridden)
+        self._state.overridden = tuple(name for name, other in overridden.items() if other)
+        cases = [] if overridden["rollout"] else [item.gym_case for item in items]
+        self._state.engine.begin(cases, overridden=self._state.overridden)
+        for name in overridden:
+            if len(defined[name]) > 1 and not overridden[name]:
+                hidden = defined[name][0].func
+                warnings.warn(
+                    pytest.PytestWarning(
+                        f"the fixture {name!r} of {hidden.__module__} is hidden by pytest-gym's own: define it in a conftest.py itself"
+                    ),
+                    stacklevel=1,
+                )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

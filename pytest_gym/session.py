@@ -261,7 +261,9 @@ class GymSession:
             self.folder.fold(self.state.plan, self.tally.outcomes)
             self.folder.write_json(SUMMARY, self.summary)
             manifest = self._write_manifest(int(exitstatus))
-            self.folder.write_text(SUMMARY_MD, summary_markdown(self.summary, manifest))
+            text = summary_markdown(self.summary, manifest)
+            self.folder.write_text(SUMMARY_MD, text)
+            _append_step_summary(text)
             self.folder.journal.close(remove=complete)
         except RunError as error:
             self.trouble = self.trouble or str(error)
@@ -293,7 +295,10 @@ class GymSession:
             "shard": None,
             "benchmarks": {
                 planned.benchmark.name: protocol(
-                    self.state.by_name(planned.benchmark.name), planned, frozen=self.frozen[planned.benchmark.name]
+                    self.state.by_name(planned.benchmark.name),
+                    planned,
+                    frozen=self.frozen[planned.benchmark.name],
+                    overridden=self.engine.overridden if self.engine else (),
                 )
                 for planned in plan.benchmarks
             },
@@ -322,9 +327,9 @@ class LocalEngine:
         """Why nothing more is asked, or None."""
         return self._engine.stopped
 
-    def begin(self, cases: Sequence[int], *, judge_ahead: bool) -> None:
-        """Say which cases this run has, in their order."""
-        self._engine.begin(cases, judge_ahead=judge_ahead)
+    def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
+        """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
+        self._engine.begin(cases, overridden=overridden)
 
     def rollout(self, case: int) -> Rollout:
         """Wait for the rollout of a case. Raises Stopped where it will never come."""
@@ -365,6 +370,17 @@ def _look_whether_anybody_listens(base_url: str) -> None:
         pytest.exit(
             f"gym: nothing listens at {_without_query(base_url)} ({reason}): start the endpoint, or check --gym-base-url", returncode=2
         )
+
+
+def _append_step_summary(text: str) -> None:
+    """Show the summary on the page of a GitHub Actions job, where this is one."""
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        try:
+            with open(page, "a", encoding="utf-8", errors="replace") as out:
+                out.write(text)
+        except OSError as error:
+            raise RunError(f"GITHUB_STEP_SUMMARY={page} cannot be written: {error.strerror or error}") from error
 
 
 def _selection(config: pytest.Config) -> dict[str, Any]:

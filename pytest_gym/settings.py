@@ -94,8 +94,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("outcomes.context_length", "text", "missing", "How a prompt beyond the model's context counts", True, _OUTCOME),
     Setting("outcomes.content_filter", "text", "missing", "How an answer withheld by the API's content filter counts", True, _OUTCOME),
     Setting("wrong_answers", "text", None,
-            "What a wrong answer is to pytest (not set: xfail in the demo and with gates)", choices=("fail", "xfail")),
-    Setting("report.transcripts", "text", "failures", "Which conversations the reports hold", choices=("all", "failures", "none")),
+            "What a wrong answer is to pytest (not set: xfail in the demo)", choices=("fail", "xfail")),
 )  # fmt: skip
 
 # What may be set for one benchmark alone, as `<benchmark>.<name>`; sampling's own lines come from the table above.

@@ -27,8 +27,8 @@ class EngineAccess(Protocol):
     def stopped(self) -> str | None:
         """Why nothing more is asked, or None."""
 
-    def begin(self, cases: Sequence[int], *, judge_ahead: bool) -> None:
-        """Say which cases this run has, in their order."""
+    def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
+        """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
 
     def rollout(self, case: int) -> Rollout:
         """Wait for the rollout of a case. Raises Stopped where it will never come."""
@@ -47,8 +47,8 @@ class GymState:
     misses: str
     engine: EngineAccess = field(init=False)
     wanted: Mapping[str, set[str]] = field(default_factory=dict)
-    rollout_overridden: bool = False
-    verifier_overridden: bool = False
+    overridden: tuple[str, ...] = ()
+    """Which of our fixtures, `rollout` and `verifier`, a conftest defines anew."""
 
     def by_name(self, name: str) -> Selected:
         """What was selected under a benchmark's name."""
@@ -59,10 +59,10 @@ class GymState:
         selected = self.by_name(item.planned.benchmark.name)
         if not selected.verifier.is_async:
             return selected.call
-        ours = None if self.rollout_overridden else item.gym_case
+        stored = "rollout" not in self.overridden
 
         def wait(task: Task, rollout: Rollout) -> Verdict:
-            outcome = self.engine.judge(item.gym_case, None if ours is not None else rollout)
+            outcome = self.engine.judge(item.gym_case, None if stored else rollout)
             if isinstance(outcome, CaseError):
                 raise VerifierError(outcome.message)
             return outcome

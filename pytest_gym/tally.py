@@ -53,6 +53,7 @@ class Tally:
         if rollout.finish_reason == "refusal":
             flags |= REFUSED
         counts.flags[position, repeat] = flags
+        counts.texts[position, repeat] = hash((rollout.text, rollout.reasoning))
 
     def judged(self, case: int, outcome: Verdict | CaseError) -> None:
         """Note a verdict, or why there is none; a later one for the same case counts."""
@@ -93,6 +94,7 @@ class _Counts:
         self.passed = np.full(shape, np.nan)
         self.answers = np.full(shape, -1, dtype=np.int32)
         self.flags = np.zeros(shape, dtype=np.uint8)
+        self.texts = np.zeros(shape, dtype=np.int64)
         self.scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
         self.errors: dict[int, str] = {}
         self.input_tokens = self.output_tokens = 0
@@ -137,13 +139,21 @@ class _Counts:
             low=metric.low,
             high=metric.high,
             repeats=planned.repeats,
-            # The demo model does not sample: a hint that repeats at temperature 0 cannot vary would be wrong of it.
+            # The demo model does not sample: hints on repeats that cannot vary would be wrong of it.
+            same_text=not demo and self._same_text(),
             temperature=None if demo else planned.benchmark.sampling.get("temperature"),
         )
         entry["errors"] = dict(sorted(Counter(self.errors.values()).items()))
         entry["rates"] = self._rates(extracts)
         entry["tokens"] = {"input": self.input_tokens, "output": self.output_tokens, "reasoning": self.reasoning_tokens}
         return entry
+
+    def _same_text(self) -> bool:
+        """Whether all repeats of every task came with the same text, which answers of any length do by a cache alone."""
+        landed = self.flags != 0
+        several = landed.sum(axis=1) > 1
+        first = self.texts[np.arange(len(self.texts)), landed.argmax(axis=1)][:, None]
+        return bool(several.any() and np.all((self.texts == first) | ~landed))
 
     def _rates(self, extracts: bool) -> Mapping[str, float]:
         """Shares of the judged cases. An empty answer is not counted as not extracted as well."""

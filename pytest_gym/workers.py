@@ -65,7 +65,7 @@ class EngineSocket:
 
     async def _answer(self, engine: Engine, request: dict[str, Any]) -> bytes:
         if "begin" in request:
-            engine.begin(request["begin"], judge_ahead=request["judge_ahead"])
+            engine.begin(request["begin"], overridden=request["overridden"])
             return b"{}"
         case = int(request["case"])
         if "judge" in request:
@@ -92,6 +92,7 @@ class Controller:
         self._options, self._roots, self._socket, self._paths = options, roots, engine_socket, paths
         self.plan: Plan | None = None
         self.extra: dict[str, Any] = {}
+        self._crashed: set[str] = set()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -107,6 +108,23 @@ class Controller:
             **self.extra,
         }
         node.workerinput["gym"] = json.dumps(data)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        """Hand the case of a crashed worker out once more (its rollout is kept); the second crash of the same case is its error."""
+        assert self.plan is not None
+        case = self.plan.case_of(crashitem.partition("@")[0])
+        if case is None:
+            return
+        if crashitem not in self._crashed:
+            self._crashed.add(crashitem)
+            sched.mark_test_pending(crashitem)
+            report.outcome = "rerun"  # type: ignore[assignment]
+            return
+        message = f"two workers died while running {crashitem}: its verifier, or a fixture, ends the process"
+        report.when = "setup"
+        report.longrepr = f"crash: {message}"
+        vars(report)["gym"] = {"case": case, "error": {"kind": "crash", "message": message}}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:

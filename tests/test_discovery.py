@@ -229,7 +229,7 @@ def test_show_tells_what_is_wrong_with_the_verifier(root):
     catalogue = Catalogue([root])
     out = show_command(catalogue, "tool_calls", ready, width=300).out
     assert "there is no verifier 'missing_one'" in out
-    assert "not frozen upstream" in out and "unknown until prepared, 1 attempt each" in out
+    assert "a number not declared, 1 attempt each" in out
     assert "has no option 'feild'; did you mean 'field'?" in show_command(catalogue, "tool_calls/hard", ready, width=300).out
     with pytest.raises(ConfigError, match="there is no benchmark 'gsm9k'; did you mean 'gsm8k'"):
         show_command(catalogue, "gsm9k", ready)

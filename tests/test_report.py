@@ -74,7 +74,7 @@ def test_missing_data_shows_scored_of_planned_the_bounds_and_the_errors():
 
 def test_quiet_keeps_one_score_line_per_benchmark():
     assert text(summary(gsm8k=entry(), b=entry(10)), verbosity=-1, run_folder="x") == (
-        "gsm8k  pass@1 0.600  [0.446, 0.737]  40 scored\nb  pass@1 0.600  [0.313, 0.832]  10 scored  few\n"
+        "gsm8k  pass@1 0.600  [0.446, 0.737]  40 scored\nb  pass@1 0.600  [0.313, 0.832] few  10 scored\n"
     )
     line = text(summary(gsm8k=entry(missing=2)), verbosity=-1)
     assert "38 / 40 scored" in line and "bounds [" in line

@@ -68,14 +68,13 @@ def plain(lines: Iterable[Line]) -> str:
 def _score_line(name: str, entry: Mapping[str, Any], demo: bool, width: int) -> list[Line]:
     metric = entry["metrics"][entry["headline"]]
     pieces: Line = [(printable(name), _BOLD), (f"{printable(entry['headline'])} {_number(metric['value'], entry)}", _BOLD)]
-    pieces.append((_interval(metric["ci95"], entry) or "no interval", _WARN if metric.get("few") else _PLAIN))
+    few = " few" if metric.get("few") else ""
+    pieces.append(((_interval(metric["ci95"], entry) or "no interval") + few, _WARN if few else _PLAIN))
     if entry["missing"]:
         pieces.append((f"{_scored(entry)} scored", _BAD))
         pieces.append((f"bounds {_interval(metric.get('bounds'), entry) or 'unknown'}", _WARN))
     else:
         pieces.append((f"{entry['cases']:,} scored", _PLAIN))
-    if metric.get("few"):
-        pieces.append(("few", _WARN))
     if demo:
         pieces.append(("DEMO", {**_WARN, **_BOLD}))
     lines: list[Line] = [[]]

@@ -128,3 +128,14 @@ def test_pytest_own_looks_still_work(gym: Gym, words):
     gym.write(rows=2)
     result = gym.pytester.runpytest_subprocess("--gym-benchmark=sums", "--gym-demo", *words)
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
+
+
+def test_demo_of_nothing_says_what_is_missing(gym: Gym):
+    result = gym.run("--gym-demo", benchmark=None)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR:*--gym-benchmark=gsm8k --gym-demo*"])
+
+
+def test_demo_of_an_own_benchmark_without_examples(gym: Gym, how):
+    gym.write(rows=3)
+    assert gym.run("--gym-demo", *how).ret == 0

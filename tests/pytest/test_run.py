@@ -252,3 +252,69 @@ def test_thinking_is_kept_apart(gym: Gym, endpoint):
     assert [row["text"] for row in rows] == ["It is 1", "It is 2", ""]
     assert "maybe 999" in rows[0]["reasoning"] and rows[1]["reasoning"] == "maybe 999"
     assert gym.summary()["benchmarks"]["sums"]["rates"]["empty"] == pytest.approx(1 / 3)
+
+
+def test_an_overridden_fixture_shows_in_the_manifest(gym: Gym, endpoint, how):
+    gym.write(rows=2)
+    url = endpoint(adder).url
+    gym.run(*how, url=url)
+    gym.pytester.makeconftest("import pytest\n@pytest.fixture\ndef verifier(verifier): return verifier")
+    run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", "--gym-output=own", *how]
+    gym.pytester.runpytest_subprocess(*run).assert_outcomes(passed=2)
+    before, after = (gym.manifest(folder)["benchmarks"]["sums"] for folder in ("run", "own"))
+    assert (before["overridden"], after["overridden"]) == ([], ["verifier"])
+    assert before["fingerprint"] != after["fingerprint"]
+
+
+def test_a_hidden_override_is_told(gym: Gym, endpoint):
+    gym.write(rows=2)
+    gym.pytester.makepyfile(helper="import pytest\n@pytest.fixture\ndef verifier(): raise RuntimeError('never called')")
+    gym.pytester.makeconftest("pytest_plugins = ['helper']")
+    result = gym.run(url=endpoint(adder).url, subprocess=True)
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(["*the fixture 'verifier' of helper is hidden*conftest.py itself*"])
+
+
+CRASH = """
+import os, pathlib, pytest
+
+@pytest.fixture
+def verifier(verifier):
+    def fatal(task, rollout):
+        mark = pathlib.Path("crashed")
+        if task["question"] == "3+1" and (ALWAYS or not mark.exists()):
+            mark.touch()
+            os._exit(1)
+        return verifier(task, rollout)
+    return fatal
+"""
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_crashed_worker(gym: Gym, endpoint, always):
+    gym.write(rows=12)
+    gym.pytester.makeconftest(CRASH.replace("ALWAYS", str(always)))
+    server = endpoint(adder)
+    result = gym.run("-n2", url=server.url)
+    assert len(server.requests) == 12
+    entry = gym.summary()["benchmarks"]["sums"]
+    if always:
+        result.assert_outcomes(passed=11, errors=1)
+        result.stdout.fnmatch_lines(["*crash: two workers died while running sums::0003-r0*"])
+        assert entry["errors"] == {"crash": 1} and entry["missing"] == 1
+    else:
+        assert result.parseoutcomes()["passed"] == 12 and result.ret == 0
+        assert entry["errors"] == {} and entry["missing"] == 0
+
+
+def test_github_job_summary(gym: Gym, endpoint, monkeypatch):
+    gym.write(rows=2)
+    page = gym.path / "page.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    gym.run(url=endpoint(adder).url)
+    assert "pass@1" in page.read_text()
+
+
+def test_repeats_that_cannot_vary_are_told(gym: Gym, endpoint):
+    gym.write(rows=3, repeats=2)
+    assert "caching server" in gym.run(url=endpoint(adder).url).stdout.str()
