@@ -24,9 +24,11 @@ from pytest_gym.model import Wire
 from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.plan import Plan
-from pytest_gym.records import CaseError, Rollout, Verdict
+from pytest_gym.records import CaseError, Landed, Rollout, Verdict
 from pytest_gym.run import Journal
 from pytest_gym.verify import check_verdict, clean, explain_exception
+
+_FRESH, _FRESH_SIZE = 2000, 8192
 
 Service = Callable[["Engine"], Coroutine[Any, Any, asyncio.AbstractServer]]
 """Starts a server on the engine's loop."""
@@ -54,7 +56,7 @@ class EngineOptions:
 class Engine:
     """Rolls out the cases of a plan. `start` opens the loop, `begin` says which cases, `close` ends it, at any time."""
 
-    def __init__(self, plan: Plan, journal: Journal, options: EngineOptions, *, landed: Callable[[int, Rollout, str | None], None]) -> None:
+    def __init__(self, plan: Plan, journal: Journal, options: EngineOptions, *, landed: Callable[[Landed], None]) -> None:
         self.plan = plan
         self.journal = journal
         self.options = options
@@ -65,6 +67,7 @@ class Engine:
         self._known: set[int] = set()
         self._waiters: dict[int, list[Future[None]]] = {}
         self._verdicts: dict[int, Verdict | CaseError] = {}
+        self._fresh: dict[int, Rollout] = {}
         self.overridden: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,6 +131,12 @@ class Engine:
         if wake:
             self._call(self._awake)
         return future
+
+    def take(self, case: int) -> Rollout:
+        """The rollout of a case that has landed: the object itself if it is still there, else from the journal."""
+        rollout = self._fresh.pop(case, None) or self.journal.rollout(case)
+        assert rollout is not None
+        return rollout
 
     def judged(self, case: int) -> Verdict | CaseError | None:
         """What an async verifier made of a landed rollout, if it has been judged ahead."""
@@ -287,8 +296,11 @@ class Engine:
         return rollout
 
     def _land(self, case: int, rollout: Rollout, model: CaseModel | None) -> None:
-        self.journal.add_rollout(case, self.plan.key(case), rollout)
-        self._landed(case, rollout, model.reported if model else None)
+        size = self.journal.add_rollout(case, self.plan.key(case), rollout)
+        # What is asked for at once need not be read back. Few and small ones only: memory must not grow with the run.
+        if size < _FRESH_SIZE and len(self._fresh) < _FRESH:
+            self._fresh[case] = rollout
+        self._landed(Landed.of(case, rollout, model.reported if model else None))
         self.last_landed = time.monotonic()
         with self._lock:
             if rollout.error is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal"]
 Role = Literal["system", "user", "assistant", "tool"]
@@ -217,6 +217,33 @@ class Rollout:
         )
 
 
+class Landed(NamedTuple):
+    """What the counts need of a landed rollout, without its texts: these leave memory."""
+
+    case: int
+    attempts: int
+    usage: Usage
+    error: str | None
+    finish_reason: FinishReason
+    empty: bool
+    text_hash: int
+    model: str | None
+
+    @classmethod
+    def of(cls, case: int, rollout: Rollout, model: str | None = None) -> Landed:
+        """The facts of a rollout; `model` is the name that the server reported."""
+        return cls(
+            case,
+            rollout.attempts,
+            rollout.usage,
+            rollout.error.kind if rollout.error else None,
+            rollout.finish_reason,
+            not rollout.text.strip() and not rollout.tool_calls,
+            hash((rollout.text, rollout.reasoning)),
+            model,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A verifier's judgement.
@@ -260,18 +287,24 @@ class Result:
     error: CaseError | None = None
     rollout: Rollout | None = None
 
-    def to_json(self) -> Json:
-        """One line of `rollouts.jsonl`, with NeMo Gym's two index keys beside ours."""
+    def judgement(self) -> Json:
+        """What is known of the case besides its rollout: identity and verdict, with NeMo Gym's two index keys beside ours."""
         empty = {"reward": None, "passed": None, "extracted": None, "explanation": None, "scores": None}
         return {
             "benchmark": self.benchmark,
             "task_id": self.task_id,
             "repeat": self.repeat,
             **(self.verdict.to_json() if self.verdict else empty),
+            "_ng_task_index": self.task_index,
+            "_ng_rollout_index": self.repeat,
+        }
+
+    def to_json(self) -> Json:
+        """One line of `rollouts.jsonl`: the judgement, the rollout, and the error of either."""
+        return {
+            **self.judgement(),
             **(self.rollout or Rollout()).to_json(),
             # Nothing came, so nothing finished.
             **({"finish_reason": None} if self.rollout is None or (self.rollout.error and not self.rollout.text) else {}),
             "error": self.error.to_json() if self.error else None,
-            "_ng_task_index": self.task_index,
-            "_ng_rollout_index": self.repeat,
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,30 +67,28 @@ class RunFolder:
         """
         target, temporary, lines = self.path / ROLLOUTS, self.path / f".{ROLLOUTS}.tmp", 0
         try:
-            with temporary.open("w", encoding="utf-8") as out:
-                for result in self._results(plan, verdicts):
-                    out.write(json.dumps(result.to_json()) + "\n")
+            with temporary.open("wb") as out:
+                for case in sorted(verdicts.keys() | self.journal.failed):
+                    out.write(self._line(plan, case, verdicts.get(case)) + b"\n")
                     lines += 1
             temporary.replace(target)
         except OSError as error:
             raise RunError(f"{target} cannot be written: {error.strerror or error}; the journal beside it is complete") from error
         return lines
 
-    def _results(self, plan: Plan, verdicts: Mapping[int, Verdict | CaseError]) -> Iterator[Result]:
-        for case in sorted(verdicts.keys() | self.journal.failed):
-            planned, position, repeat = plan.locate(case)
-            rollout = self.journal.rollout(case)
-            outcome = verdicts.get(case) or (rollout.error if rollout else None)
-            row = planned.rows[position]
-            yield Result(
-                benchmark=planned.benchmark.name,
-                task_id=planned.dataset.ids[row],
-                task_index=row,
-                repeat=repeat,
-                verdict=outcome if isinstance(outcome, Verdict) else None,
-                error=outcome if isinstance(outcome, CaseError) else None,
-                rollout=rollout,
-            )
+    def _line(self, plan: Plan, case: int, outcome: Verdict | CaseError | None) -> bytes:
+        planned, position, repeat = plan.locate(case)
+        row, raw = planned.rows[position], self.journal.raw(case)
+        verdict = outcome if isinstance(outcome, Verdict) else None
+        bare = raw is not None and verdict is not None
+        rollout = None if raw is None or bare else Rollout.from_json(json.loads(raw))
+        error = outcome if isinstance(outcome, CaseError) else rollout.error if rollout and not verdict else None
+        result = Result(planned.benchmark.name, planned.dataset.ids[row], row, repeat, verdict, error, rollout)
+        if not bare:
+            return json.dumps(result.to_json()).encode()
+        # The usual case: the rollout goes over as the journal has it, which spares parsing every message once more.
+        assert raw is not None
+        return json.dumps(result.judgement()).encode()[:-1] + b", " + raw[1:]
 
 
 class Journal:
@@ -111,8 +109,8 @@ class Journal:
         self.failed: set[int] = set()
         """Case numbers whose rollout is an error."""
 
-    def add_rollout(self, case: int, key: CaseKey, rollout: Rollout) -> None:
-        """Append a rollout. Called by one thread at a time. Raises RunError where the disk says no."""
+    def add_rollout(self, case: int, key: CaseKey, rollout: Rollout) -> int:
+        """Append a rollout and return its size in bytes. Called by one thread at a time. Raises RunError where the disk says no."""
         head = json.dumps({"benchmark": key.benchmark, "task_id": key.task_id, "repeat": key.repeat})[:-1] + ', "rollout": '
         body = json.dumps(rollout.to_json())
         line = (head + body + "}\n").encode()
@@ -123,6 +121,7 @@ class Journal:
             self.failed.add(case)
         else:
             self.failed.discard(case)
+        return len(body)
 
     def add_verdict(self, key: CaseKey, outcome: Verdict | CaseError) -> None:
         """Append what came of a case."""

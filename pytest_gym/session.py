@@ -9,6 +9,7 @@ import os
 import socket
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +26,17 @@ from pytest_gym.errors import ConfigError, GymError, RunError, did_you_mean
 from pytest_gym.fingerprint import protocol
 from pytest_gym.model import load_wire
 from pytest_gym.model.client import ClientOptions
-from pytest_gym.records import CaseError, Result, Rollout, Verdict
+from pytest_gym.records import CaseError, Landed, Result, Rollout, Verdict
 from pytest_gym.report.markdown import summary_markdown
 from pytest_gym.resolve import open_dataset
 from pytest_gym.run import MANIFEST, SCHEMA, SUMMARY, SUMMARY_MD, RunFolder, default_folder
 from pytest_gym.settings import Settings
 from pytest_gym.state import GymState
-from pytest_gym.tally import Tally
 from pytest_gym.workers import Controller, EngineSocket
 
 if TYPE_CHECKING:
     from pytest_gym.demo import DemoServer
+    from pytest_gym.tally import Tally
 
 
 class GymSession:
@@ -56,7 +57,8 @@ class GymSession:
         self.started = time.time()
         self.folder: RunFolder | None = None
         self.engine: Engine | None = None
-        self.tally: Tally | None = None
+        self._tally: Tally | None = None
+        self._landed: deque[Landed] = deque()
         self.summary: dict[str, Any] | None = None
         self.frozen: dict[str, Any] = {}
         self.trouble: str | None = None
@@ -165,7 +167,6 @@ class GymSession:
         base = self.config.invocation_params.dir
         path = base / options.output if options.output else default_folder(base, names, self.started)
         self.folder = RunFolder(path, ignore_parent=not options.output)
-        self.tally = Tally(plan)
         engine_options = EngineOptions(
             model=model,
             client=ClientOptions(
@@ -184,7 +185,7 @@ class GymSession:
             stop_after_errors=get("client.stop_after_errors"),
             outcomes={kind: get(f"outcomes.{kind}") for kind in ("context_length", "content_filter")},
         )
-        self.engine = Engine(plan, self.folder.journal, engine_options, landed=self._landed)
+        self.engine = Engine(plan, self.folder.journal, engine_options, landed=self._landed.append)
         self.engine.start(*([self._socket.serve] if self._socket else []))
         self.state.engine = LocalEngine(self.engine, self._tick)
         if self._socket is not None:
@@ -194,12 +195,22 @@ class GymSession:
 
     # -- while cases run ----------------------------------------------------------------------------------------------------------------
 
-    def _landed(self, case: int, rollout: Rollout, reported: str | None) -> None:
-        """Called by the engine's thread for every rollout."""
-        assert self.tally is not None
-        self.tally.landed(case, rollout)
-        if reported:
-            self.tally.reported_models[reported] += 1
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        """Load the counts while the first answers are on their way."""
+        if self.engine is not None:
+            self.tally()
+
+    def tally(self) -> Tally:
+        """The counts so far, with all that has landed."""
+        if self._tally is None:
+            # Not at the top: numpy takes a sixth of a second to load, in which the engine could have asked.
+            from pytest_gym.tally import Tally
+
+            self._tally = Tally(self.state.plan)
+        while self._landed:
+            self._tally.landed(self._landed.popleft())
+        return self._tally
 
     def _tick(self) -> None:
         terminal = self.config.pluginmanager.get_plugin("gym-terminal")
@@ -215,8 +226,9 @@ class GymSession:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Turn the report of a case into a result: journal, tally, and the hook for others."""
         data = getattr(report, "gym", None)
-        if data is None or self.folder is None or self.tally is None:
+        if data is None or self.folder is None:
             return
+        tally = self.tally()
         case, plan = data["case"], self.state.plan
         key = plan.key(case)
         outcome = Verdict.from_json(data["verdict"]) if "verdict" in data else CaseError.from_json(data["error"])
@@ -224,13 +236,13 @@ class GymSession:
             if "rollout" in data:
                 rollout = Rollout.from_json(data["rollout"])
                 self.folder.journal.add_rollout(case, key, rollout)
-                self.tally.landed(case, rollout)
+                tally.landed(Landed.of(case, rollout))
             self.folder.journal.add_verdict(key, outcome)
         except RunError as error:
             self.trouble = self.trouble or str(error)
             if self.engine is not None:
                 self.engine.stop(str(error), error.kind)
-        self.tally.judged(case, outcome)
+        tally.judged(case, outcome)
         planned, position, repeat = plan.locate(case)
         verdict, error_ = (outcome, None) if isinstance(outcome, Verdict) else (None, outcome)
         result = Result(key.benchmark, key.task_id, planned.rows[position], repeat, verdict, error_)
@@ -251,14 +263,15 @@ class GymSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the files of the run folder. It precedes the summary, which shows what was written."""
-        if self.folder is None or self.tally is None or self.engine is None:
+        if self.folder is None or self.engine is None:
             return
         self.engine.close()
+        tally = self.tally()
         wall_s = time.monotonic() - self._began
-        self.summary = self.tally.summary(demo=self.state.options.demo, wall_s=wall_s)
-        complete = len(self.tally.outcomes) == self.state.plan.cases
+        self.summary = tally.summary(demo=self.state.options.demo, wall_s=wall_s)
+        complete = len(tally.outcomes) == self.state.plan.cases
         try:
-            self.folder.fold(self.state.plan, self.tally.outcomes)
+            self.folder.fold(self.state.plan, tally.outcomes)
             self.folder.write_json(SUMMARY, self.summary)
             manifest = self._write_manifest(int(exitstatus))
             text = summary_markdown(self.summary, manifest)
@@ -275,7 +288,7 @@ class GymSession:
         assert self.folder is not None
         plan, options = self.state.plan, self.state.options
         shown = {name: value for name, value in options.to_json().items() if value not in (None, [], False)}
-        reported = self.tally.reported_models.most_common(1) if self.tally else []
+        reported = self._tally.reported_models.most_common(1) if self._tally else []
         manifest = {
             "schema": SCHEMA,
             "pytest_gym": __version__,
@@ -341,9 +354,7 @@ class LocalEngine:
                 break
             except TimeoutError:
                 self._tick()
-        rollout = self._engine.journal.rollout(case)
-        assert rollout is not None
-        return rollout
+        return self._engine.take(case)
 
     def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
         """Wait for the async verifier's verdict on a rollout; None means the stored one."""

@@ -1,7 +1,6 @@
 """What has become of the cases of a run, as arrays (tasks × repeats) that grow while results come in, and the summary of them.
 
-The engine's thread notes what landed, the session's thread what was judged; they touch different arrays. The numbers themselves are made
-in `metrics`.
+One thread fills it: the session's, which is also told what has landed in the engine's. The numbers themselves are made in `metrics`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from pytest_gym import metrics
 from pytest_gym.outcomes import Outcomes
 from pytest_gym.plan import Plan, Planned
-from pytest_gym.records import CaseError, Rollout, Verdict
+from pytest_gym.records import CaseError, Landed, Verdict
 
 LANDED, TRUNCATED, EMPTY, REFUSED = 1, 2, 4, 8
 
@@ -31,29 +30,32 @@ class Tally:
         self.requests = 0
         self.reported_models: Counter[str] = Counter()
 
-    def landed(self, case: int, rollout: Rollout) -> None:
-        """Note a rollout as it lands (an error, too)."""
+    def landed(self, rollout: Landed) -> None:
+        """Note a rollout that has landed (an error, too)."""
+        case = rollout.case
         planned, position, repeat = self.plan.locate(case)
         counts = self._of[planned]
         self.requests += rollout.attempts
+        if rollout.model:
+            self.reported_models[rollout.model] += 1
         usage = rollout.usage
         counts.input_tokens += usage.input_tokens or 0
         counts.output_tokens += usage.output_tokens or 0
         if usage.reasoning_tokens is not None:
             counts.reasoning_tokens = (counts.reasoning_tokens or 0) + usage.reasoning_tokens
         if rollout.error is not None:
-            counts.errors[case] = rollout.error.kind
+            counts.errors[case] = rollout.error
             return
         counts.errors.pop(case, None)
         flags = LANDED
         if rollout.finish_reason == "length":
             flags |= TRUNCATED
-        if not rollout.text.strip() and not rollout.tool_calls:
+        if rollout.empty:
             flags |= EMPTY
         if rollout.finish_reason == "refusal":
             flags |= REFUSED
         counts.flags[position, repeat] = flags
-        counts.texts[position, repeat] = hash((rollout.text, rollout.reasoning))
+        counts.texts[position, repeat] = rollout.text_hash
 
     def judged(self, case: int, outcome: Verdict | CaseError) -> None:
         """Note a verdict, or why there is none; a later one for the same case counts."""
