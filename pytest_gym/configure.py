@@ -27,7 +27,7 @@ from pytest_gym.reports import CaseReports
 from pytest_gym.resolve import default_cache, resolve
 from pytest_gym.schema import DOMAINS, REQUIRES
 from pytest_gym.settings import Settings, parse_assignments
-from pytest_gym.state import GYM, GymState
+from pytest_gym.state import GymState
 
 
 def configure(config: pytest.Config) -> None:
@@ -101,7 +101,6 @@ def _configure_main(config: pytest.Config) -> None:
     for case in arguments.cases:
         name, _, rest = case.partition("::")
         state.wanted.setdefault(name, set()).add(rest)
-    config.stash[GYM] = state
     from pytest_gym.session import GymSession
     from pytest_gym.workers import is_distributed
 
@@ -113,7 +112,7 @@ def _configure_main(config: pytest.Config) -> None:
 
 
 def _register(config: pytest.Config, state: GymState) -> None:
-    config.pluginmanager.register(Fixtures(), "gym-fixtures")
+    config.pluginmanager.register(Fixtures(state), "gym-fixtures")
     config.pluginmanager.register(CaseReports(state), "gym-cases")
     config.add_cleanup(_end_helper)
     # Domains and needs that no selected benchmark has are registered, too: `-m "math and not judge"` must not be an unknown marker.

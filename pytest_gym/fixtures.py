@@ -16,57 +16,73 @@ from pytest_gym.cases import Case
 from pytest_gym.errors import GymError, Stopped
 from pytest_gym.records import CaseError, Rollout, Task, Verdict
 from pytest_gym.report.text import printable
-from pytest_gym.state import GYM
+from pytest_gym.state import GymState
 from pytest_gym.verify import check_verdict, clean, explain_exception
 
 VerifierCall = Callable[[Task, Rollout], Verdict]
 
 
 class Fixtures:
-    """Registered as a plugin for a gym run only: in other runs these names are the user's own."""
+    """Registered as a plugin for a gym run only: in other runs these names are the user's own.
+
+    The fixtures do not ask for `request`: pytest makes a fixture definition anew each time one does, a seventh of a case's cost. Which
+    case is being set up is noted instead; a process runs one at a time.
+    """
+
+    def __init__(self, state: GymState) -> None:
+        self._state = state
+        self._item: pytest.Item | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note which item the fixtures are about."""
+        self._item = item
+
+    def _case(self) -> Case:
+        if not isinstance(self._item, Case):
+            pytest.fail("task, rollout, verifier, verdict and files belong to the cases of a benchmark", pytrace=False)
+        return self._item
 
     @pytest.fixture
-    def task(self, request: pytest.FixtureRequest) -> Task:
+    def task(self) -> Task:
         """The row of the dataset that this case is about."""
-        item = _case(request)
+        item = self._case()
         try:
-            return request.config.stash[GYM].plan.task(item.gym_case)
+            return self._state.plan.task(item.gym_case)
         except GymError as error:
             _fail(item, CaseError(error.kind, str(error)))
 
     @pytest.fixture
-    def rollout(self, request: pytest.FixtureRequest) -> Rollout:
+    def rollout(self) -> Rollout:
         """What the model answered: waits until the engine has made this attempt."""
-        item = _case(request)
-        engine = request.config.stash[GYM].engine
+        item, engine = self._case(), self._state.engine
         try:
             rollout = engine.rollout(item.gym_case)
         except Stopped as stop:
-            request.session.shouldstop = printable(str(stop))
+            item.session.shouldstop = printable(str(stop))
             if stop.first:
                 _fail(item, CaseError(stop.kind, str(stop)))
             pytest.skip("not asked: the run was stopped")
         if rollout.error is not None:
             if engine.stopped:
-                request.session.shouldstop = printable(engine.stopped)
+                item.session.shouldstop = printable(engine.stopped)
             _fail(item, rollout.error)
         return rollout
 
     @pytest.fixture
-    def verifier(self, request: pytest.FixtureRequest) -> VerifierCall:
+    def verifier(self) -> VerifierCall:
         """The benchmark's verifier as a plain callable `(task, rollout) -> Verdict`; for an async one it waits for the engine."""
-        item = _case(request)
-        return request.config.stash[GYM].judge(item)
+        return self._state.judge(self._case())
 
     @pytest.fixture
-    def files(self, request: pytest.FixtureRequest) -> Path:
+    def files(self) -> Path:
         """The benchmark's folder."""
-        return _case(request).planned.benchmark.folder
+        return self._case().planned.benchmark.folder
 
     @pytest.fixture
-    def verdict(self, request: pytest.FixtureRequest, task: Task, rollout: Rollout, verifier: VerifierCall) -> Verdict:
+    def verdict(self, task: Task, rollout: Rollout, verifier: VerifierCall) -> Verdict:
         """The judgement of this attempt, checked: a reward in range, and `passed` decided."""
-        item = _case(request)
+        item = self._case()
         benchmark = item.planned.benchmark
         metric = benchmark.metric
         try:
@@ -82,15 +98,9 @@ class Fixtures:
         except Exception as error:
             _fail(item, CaseError("verifier", explain_exception(error, benchmark.verifier, task)))
         item.gym_outcome = {"verdict": verdict.to_json(), "latency_s": rollout.latency_s}
-        if "rollout" in request.config.stash[GYM].overridden:
+        if "rollout" in self._state.overridden:
             item.gym_outcome["rollout"] = rollout.to_json()
         return verdict
-
-
-def _case(request: pytest.FixtureRequest) -> Case:
-    if not isinstance(request.node, Case):
-        pytest.fail(f"the fixture {request.fixturename!r} belongs to the cases of a benchmark", pytrace=False)
-    return request.node
 
 
 def _fail(item: Case, error: CaseError) -> NoReturn:

@@ -21,7 +21,7 @@ from pytest_gym.options import Options
 from pytest_gym.plan import Plan
 from pytest_gym.records import CaseError, Rollout, Verdict
 from pytest_gym.resolve import select
-from pytest_gym.state import GYM, GymState
+from pytest_gym.state import GymState
 
 
 def configure_worker(config: pytest.Config, data: dict[str, Any]) -> GymState:
@@ -40,7 +40,6 @@ def configure_worker(config: pytest.Config, data: dict[str, Any]) -> GymState:
     engine = RemoteEngine(data["address"], data["token"])
     config.add_cleanup(engine.close)
     state.engine = engine
-    config.stash[GYM] = state
     return state
 
 

@@ -1,4 +1,4 @@
-"""What the collectors, fixtures and reports of one gym run share, kept in pytest's stash under `GYM`.
+"""What the collectors, fixtures and reports of one gym run share, handed to each when it is registered.
 
 The same object stands in the process that the user started and in each worker; only `engine` differs: there the engine itself is asked,
 here a socket. No module-level state: nested runs (pytester) live in one process.
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-
-import pytest
 
 from pytest_gym.cases import Case
 from pytest_gym.errors import VerifierError
@@ -68,6 +66,3 @@ class GymState:
             return outcome
 
         return wait
-
-
-GYM = pytest.StashKey[GymState]()
