@@ -28,7 +28,7 @@ class GymTerminal:
         session = self._session
         options, plan = session.state.options, session.state.plan
         who = "DEMO, a simulated model" if options.demo else f"{session.model} at {session.shown_url}"
-        lines = [f"gym: {who}, {options.concurrency} requests at once"]
+        lines = [f"gym: {who}, {session.concurrency} requests at once"]
         for planned in plan.benchmarks:
             name, rows, whole = planned.benchmark.name, len(planned.rows), len(planned.dataset)
             tasks = f"{rows:,} tasks" if rows == whole else f"{rows:,} of {whole:,} tasks"

@@ -25,7 +25,7 @@ from pytest_gym.engine import Engine, EngineOptions
 from pytest_gym.errors import ConfigError, GymError, RunError, did_you_mean
 from pytest_gym.fingerprint import protocol
 from pytest_gym.model import load_wire
-from pytest_gym.model.client import ClientOptions
+from pytest_gym.model.client import ClientOptions, allowed_connections
 from pytest_gym.records import CaseError, Landed, Result, Rollout, Verdict
 from pytest_gym.report.markdown import summary_markdown
 from pytest_gym.resolve import open_dataset
@@ -54,6 +54,7 @@ class GymSession:
     ) -> None:
         self.config, self.state, self.catalogue, self.settings = config, state, catalogue, settings
         self._cache = cache
+        self.concurrency = state.options.concurrency
         self.started = time.time()
         self.folder: RunFolder | None = None
         self.engine: Engine | None = None
@@ -163,6 +164,11 @@ class GymSession:
         else:
             _look_whether_anybody_listens(base_url)
         self.base_url = base_url
+        self.concurrency = allowed_connections(options.concurrency)
+        if self.concurrency < options.concurrency:
+            self.notes.append(
+                f"{self.concurrency} connections instead of {options.concurrency}: the limit on open files allows no more (ulimit -n)"
+            )
         names = [planned.benchmark.name for planned in plan.benchmarks]
         base = self.config.invocation_params.dir
         path = base / options.output if options.output else default_folder(base, names, self.started)
@@ -171,7 +177,7 @@ class GymSession:
             model=model,
             client=ClientOptions(
                 base_url=base_url,
-                concurrency=options.concurrency,
+                concurrency=self.concurrency,
                 timeout=get("client.timeout"),
                 connect=get("client.timeout.connect"),
                 first_byte=get("client.timeout.first_byte"),

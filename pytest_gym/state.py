@@ -62,7 +62,9 @@ class GymState:
         def wait(task: Task, rollout: Rollout) -> Verdict:
             outcome = self.engine.judge(item.gym_case, None if stored else rollout)
             if isinstance(outcome, CaseError):
-                raise VerifierError(outcome.message)
+                error = VerifierError(outcome.message)
+                error.kind = outcome.kind
+                raise error
             return outcome
 
         return wait

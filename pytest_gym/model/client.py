@@ -26,6 +26,9 @@ T = TypeVar("T")
 RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that are tried again; every 5xx is, too."""
 
+_OTHER_FILES = 128
+"""Files that a run has open besides its connections: pytest's, the journal, workers' sockets."""
+
 _BACKOFF_FIRST, _BACKOFF_LIMIT = 0.5, 30.0
 _LONGEST_RETRY_AFTER = 600.0
 _CONTEXT_LENGTH = re.compile(r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long", re.I)
@@ -189,6 +192,20 @@ class _Failure(Exception):
     def __init__(self, kind: str, text: str, *, again: bool = True, fatal: bool = False, retry_after: float | None = None) -> None:
         super().__init__(text)
         self.kind, self.text, self.again, self.fatal, self.retry_after = kind, text, again, fatal, retry_after
+
+
+def allowed_connections(wanted: int) -> int:
+    """How many connections this process may open, up to `wanted`: the limit on open files is raised to the hard one where it must be."""
+    try:
+        import resource
+    except ImportError:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted + _OTHER_FILES:
+        return wanted
+    limit = wanted + _OTHER_FILES if hard == resource.RLIM_INFINITY else min(hard, wanted + _OTHER_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(1, min(wanted, limit - _OTHER_FILES))
 
 
 def _join(base_url: str, path: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -318,3 +320,13 @@ def test_github_job_summary(gym: Gym, endpoint, monkeypatch):
 def test_repeats_that_cannot_vary_are_told(gym: Gym, endpoint):
     gym.write(rows=3, repeats=2)
     assert "caching server" in gym.run(url=endpoint(adder).url).stdout.str()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of open files are POSIX")
+def test_open_file_limit_is_raised_or_the_connections_lowered(gym: Gym, endpoint):
+    gym.write(rows=3)
+    run = f"--gym-benchmark=sums --gym-model=m --gym-base-url={endpoint(adder).url}"
+    for limits, said in (("-Sn 64", "600 requests at once"), ("-n 200", "72 connections instead of 600")):
+        command = f"ulimit {limits}; exec {sys.executable} -m pytest {run} --gym-concurrency=600"
+        result = gym.pytester.run("bash", "-c", command)
+        assert result.ret == 0 and said in result.stdout.str()
