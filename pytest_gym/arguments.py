@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_gym.catalogue import Catalogue
+from pytest_gym.options import looks_like_benchmark
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,6 @@ class Arguments:
     def asks(self) -> bool:
         """Whether the words alone ask for a gym run."""
         return bool(self.cases or self.configs)
-
-
-def looks_like_benchmark(word: str) -> bool:
-    """A cheap look, done in every pytest run: whether `word` could be a case's id or the path of a benchmark."""
-    head, colons, _ = word.partition("::")
-    if colons:
-        return not head.endswith(".py") and not head.endswith((".txt", ".rst", ".md"))
-    name = word.rstrip("/\\")
-    return name.endswith("config.yaml") or "benchmarks" in Path(name).parent.parts[-1:]
 
 
 def split_arguments(config: pytest.Config, catalogue: Catalogue) -> Arguments:
@@ -62,4 +54,7 @@ def split_arguments(config: pytest.Config, catalogue: Catalogue) -> Arguments:
 def _config_at(path: Path) -> Path | None:
     """The config of a benchmark, given it or its folder below a folder `benchmarks`; None for any other path."""
     config = (path / "config.yaml" if path.is_dir() else path).resolve()
-    return config if config.name == "config.yaml" and config.is_file() and "benchmarks" in config.parent.parts else None
+    if config.name != "config.yaml" or not config.is_file() or "benchmarks" not in config.parent.parts:
+        return None
+    # Other tools have folders and files of these names, too.
+    return config if "datasets" in config.read_text(encoding="utf-8", errors="replace") else None

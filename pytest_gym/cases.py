@@ -63,7 +63,8 @@ class Case(pytest.Function):
         """The config as the place, and a headline that is no suffix of the node id (pytest would turn its dots into '::')."""
         collector = self.parent
         assert isinstance(collector, BenchmarkCollector)
-        return collector.planned.benchmark.path, None, f"{collector.name} {self.name}"
+        # A line there must be: pytest's reports of skips assert it.
+        return collector.planned.benchmark.path, collector.planned.benchmark.line - 1, f"{collector.name} {self.name}"
 
     @property
     def planned(self) -> Planned:

@@ -78,7 +78,7 @@ def _configure_main(config: pytest.Config) -> None:
     if arguments.roots:
         catalogue = catalogue_of(config, options, arguments.roots)
     options = replace(options, cases=tuple(arguments.cases))
-    if not config.option.collectonly:
+    if not gym_options.nothing_is_run(config):
         gym_options.check_runnable(options)
     names = catalogue.match(",".join(options.benchmark)) if config.getoption("gym_benchmark") else []
     names += [benchmark.name for path in arguments.configs for benchmark in catalogue.at(path)]
@@ -96,7 +96,6 @@ def _configure_main(config: pytest.Config) -> None:
     if config.option.runxfail:
         misses = "fail"
     state = GymState(options, selected, Plan(), misses)
-    # Named in the options, and so selected as a whole: an id then only picks out cases of what is not.
     state.wanted = {}
     for case in arguments.cases:
         name, _, rest = case.partition("::")

@@ -75,6 +75,3 @@ class GymTerminal:
             for text, markup in line:
                 terminal.write(text, **markup)
             terminal.write_line("")
-
-    def tick(self) -> None:
-        """Called twice a second while a case waits, in a run without workers."""

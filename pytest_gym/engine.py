@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ from pytest_gym.model import Wire
 from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.plan import Plan
-from pytest_gym.records import CaseError, Landed, Rollout, Verdict
+from pytest_gym.records import CaseError, Landed, Rollout, Usage, Verdict
 from pytest_gym.run import Journal
 from pytest_gym.verify import check_verdict, clean, explain_exception
 
@@ -61,12 +60,11 @@ class Engine:
         self.journal = journal
         self.options = options
         self.in_flight = 0
-        self.last_landed = time.monotonic()
         self._landed = landed
         self._queue: deque[int] = deque()
         self._known: set[int] = set()
         self._waiters: dict[int, list[Future[None]]] = {}
-        self._verdicts: dict[int, Verdict | CaseError] = {}
+        self._judging: dict[int, asyncio.Task[Verdict | CaseError]] = {}
         self._fresh: dict[int, Rollout] = {}
         self.overridden: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -104,15 +102,6 @@ class Engine:
             self._queue.extend(fresh)
         self._call(self._awake)
 
-    def wait(self, case: int, timeout: float | None = None) -> bool:
-        """Wait until the rollout of `case` is in the journal; False after `timeout` seconds. Raises Stopped."""
-        future = self.future(case)
-        try:
-            future.result(timeout)
-        except FutureTimeout:
-            return False
-        return True
-
     def future(self, case: int) -> Future[None]:
         """A future that ends when the rollout of `case` is in the journal, or with Stopped. A case not yet known is put in front."""
         future: Future[None] = Future()
@@ -138,14 +127,16 @@ class Engine:
         assert rollout is not None
         return rollout
 
-    def judged(self, case: int) -> Verdict | CaseError | None:
-        """What an async verifier made of a landed rollout, if it has been judged ahead."""
-        return self._verdicts.get(case)
-
     def judge(self, case: int, rollout: Rollout | None) -> Future[Verdict | CaseError]:
-        """Have the benchmark's async verifier judge a rollout: the stored one where it is None."""
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(self._judge(case, rollout), self._loop)
+        """Have the benchmark's async verifier judge a rollout; None means the stored one, which is judged once. Raises Stopped."""
+        coroutine = self._verdict(case, rollout)
+        try:
+            if self._loop is None:
+                raise RuntimeError("the engine has not started")
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            raise Stopped(self.stopped or "the engine has ended", first=False, kind="stopped") from None
 
     def stop(self, message: str, kind: str) -> None:
         """Ask nothing more: whoever waits, or will, hears Stopped with `message`."""
@@ -164,11 +155,6 @@ class Engine:
     def stopped(self) -> str | None:
         """Why the engine has stopped, or None."""
         return self._stop[0] if self._stop else None
-
-    @property
-    def waiting_for(self) -> int:
-        """Number of cases neither landed nor given up."""
-        return len(self._queue) + self.in_flight
 
     def close(self, patience: float = 0.0) -> None:
         """Stop asking, wait up to `patience` seconds for what is in flight, and end the thread. May be called again."""
@@ -235,9 +221,9 @@ class Engine:
             finally:
                 for server in servers:
                     server.close()
-                for slot in slots:
-                    slot.cancel()
-                await asyncio.gather(*slots, return_exceptions=True)
+                for task in (*slots, *self._judging.values()):
+                    task.cancel()
+                await asyncio.gather(*slots, *self._judging.values(), return_exceptions=True)
 
     async def _slot(self, client: Client) -> None:
         while self._queue:
@@ -264,7 +250,10 @@ class Engine:
             model = CaseModel(
                 client, self.options.wire, self.options.model, planned.benchmark.prompt.render(task), self.options.sampling[name]
             )
-            rollout = self._outcome(await self.options.harnesses[name](task, model))
+            made = await self.options.harnesses[name](task, model)
+            if not isinstance(made, Rollout):
+                raise TypeError(f"it returned {type(made).__name__}, not a Rollout")
+            rollout = self._outcome(made)
         except ModelError as error:
             fatal = error.fatal
             if error.kind == "context_length" and self.options.outcomes.get("context_length") == "wrong":
@@ -273,7 +262,9 @@ class Engine:
                 rollout = _failed(error.kind, str(error), model)
         except DataError as error:
             rollout = _failed(error.kind, str(error), model)
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if _is_ending(error):
+                raise
             text = f"harness {planned.benchmark.harness!r} raised {type(error).__name__}: {error} on task {self.plan.key(case).task_id!r}"
             rollout = _failed("harness", clean(text), model)
         self._land(case, rollout, model)
@@ -286,7 +277,7 @@ class Engine:
                 rollout.error.kind,
             )
         elif rollout.error is None and name in self.options.judges and "verifier" not in self.overridden:
-            self._verdicts[case] = await self._judge(case, rollout)
+            self._judge_once(case)
 
     def _outcome(self, rollout: Rollout) -> Rollout:
         """An answer that the API's content filter took away is missing unless the setting says that it is wrong."""
@@ -301,23 +292,27 @@ class Engine:
         if size < _FRESH_SIZE and len(self._fresh) < _FRESH:
             self._fresh[case] = rollout
         self._landed(Landed.of(case, rollout, model.reported if model else None))
-        self.last_landed = time.monotonic()
         with self._lock:
             if rollout.error is None:
                 self._errors_in_a_row = 0
-            elif rollout.attempts:
+            else:
                 self._errors_in_a_row += 1
             waiters = self._waiters.pop(case, ())
         for future in waiters:
             future.set_result(None)
 
-    async def _judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
-        if rollout is None:
-            ahead = self._verdicts.get(case)
-            if ahead is not None:
-                return ahead
+    def _judge_once(self, case: int) -> asyncio.Task[Verdict | CaseError]:
+        """The judging of a stored rollout, which whoever comes first begins: a judge model costs money, and may change its mind."""
+        if case not in self._judging:
             rollout = self.journal.rollout(case)
             assert rollout is not None
+            self._judging[case] = asyncio.ensure_future(self._judge(case, rollout))
+        return self._judging[case]
+
+    async def _verdict(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
+        return await (asyncio.shield(self._judge_once(case)) if rollout is None else self._judge(case, rollout))
+
+    async def _judge(self, case: int, rollout: Rollout) -> Verdict | CaseError:
         planned, position, _ = self.plan.locate(case)
         metric, name = planned.benchmark.metric, planned.benchmark.verifier
         task = planned.task(position)
@@ -326,7 +321,9 @@ class Engine:
             return check_verdict(verdict, verifier=name, low=metric.low, high=metric.high, threshold=metric.pass_threshold)
         except GymError as error:
             return CaseError(error.kind, str(error))
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if _is_ending(error):
+                raise
             return CaseError("verifier", explain_exception(error, name, task))
 
     def _stopped(self) -> Stopped:
@@ -335,9 +332,16 @@ class Engine:
         return Stopped(self._stop[0], first=first, kind=self._stop[1])
 
 
+def _is_ending(error: BaseException) -> bool:
+    """Whether a CancelledError is the engine's own end, and not one that a harness or verifier let out."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 def _failed(kind: str, message: str, model: CaseModel | None) -> Rollout:
     return Rollout(
         messages=model.prompt if model else (),
+        usage=model.usage if model else Usage(),
         latency_s=model.latency_s if model else 0.0,
         attempts=model.attempts if model else 0,
         error=CaseError(kind, clean(message)),

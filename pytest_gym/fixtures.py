@@ -6,6 +6,7 @@ All the work is done in setup, so that what is not an answer (endpoint, verifier
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -47,6 +48,10 @@ class Fixtures:
     def task(self) -> Task:
         """The row of the dataset that this case is about."""
         item = self._case()
+        if "verdict" in self._state.overridden:
+            sentence = "a conftest overrides the fixture 'verdict', which is what is recorded: override 'verifier' instead"
+            item.session.shouldstop = sentence
+            _fail(item, CaseError("fixture", sentence))
         try:
             return self._state.plan.task(item.gym_case)
         except GymError as error:
@@ -93,13 +98,17 @@ class Fixtures:
                 high=metric.high,
                 threshold=metric.pass_threshold,
             )
+        except Stopped as stop:
+            item.session.shouldstop = printable(str(stop))
+            pytest.skip("not judged: the run was stopped")
         except GymError as error:
             _fail(item, CaseError(error.kind, str(error)))
         except Exception as error:
             _fail(item, CaseError("verifier", explain_exception(error, benchmark.verifier, task)))
         item.gym_outcome = {"verdict": verdict.to_json(), "latency_s": rollout.latency_s}
         if "rollout" in self._state.overridden:
-            item.gym_outcome["rollout"] = rollout.to_json()
+            # As ASCII text: what travels to the controller may hold no lone surrogate.
+            item.gym_outcome["rollout"] = json.dumps(rollout.to_json())
         return verdict
 
 

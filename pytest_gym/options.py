@@ -115,6 +115,21 @@ def is_look(config: pytest.Config) -> bool:
     return any(config.getoption(f"gym_{name}", None) is not None for name in LOOKS)
 
 
+def nothing_is_run(config: pytest.Config) -> bool:
+    """Whether pytest is only asked to show something about the cases: then nobody is asked and nothing is left behind."""
+    looks = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
+    return any(getattr(config.option, name, None) not in (None, False) for name in looks)
+
+
+def looks_like_benchmark(word: str) -> bool:
+    """A cheap look, done in every pytest run: whether `word` could be a case's id or the path of a benchmark."""
+    head, colons, _ = word.partition("::")
+    if colons:
+        return not head.endswith((".py", ".txt", ".rst", ".md"))
+    name = word.replace("\\", "/").rstrip("/")
+    return name.endswith("config.yaml") or "benchmarks" in name.split("/")[:-1]
+
+
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether the command line's options ask for a gym run."""
     return bool(config.getoption("gym_benchmark", None)) and not is_look(config)

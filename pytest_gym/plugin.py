@@ -49,4 +49,4 @@ def arguments_may_ask(config: pytest.Config) -> bool:
     """A cheap look at the command line's words: whether one could be the id of a case or the path of a benchmark."""
     if config.args_source is not config.ArgsSource.ARGS or options.is_look(config):
         return False
-    return any("::" in word or "benchmarks" in word or word.endswith("config.yaml") for word in config.args)
+    return any(options.looks_like_benchmark(word) for word in config.args)

@@ -48,12 +48,18 @@ class RemoteEngine:
 
     def __init__(self, address: Sequence[Any], token: str) -> None:
         self.stopped: str | None = None
-        if address[0] == "unix":
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.connect(address[1])
-        else:
-            self._socket = socket.create_connection(("127.0.0.1", address[1]))
-        self._socket.sendall(frame(json.dumps({"token": token}).encode()))
+        self._address, self._token = address, token
+        self._socket: socket.socket | None = None
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            if self._address[0] == "unix":
+                self._socket = socket.socket(socket.AF_UNIX)
+                self._socket.connect(self._address[1])
+            else:
+                self._socket = socket.create_connection(("127.0.0.1", self._address[1]))
+            self._socket.sendall(frame(json.dumps({"token": self._token}).encode()))
+        return self._socket
 
     def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
         """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
@@ -71,25 +77,30 @@ class RemoteEngine:
     def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
         """Wait for the async verifier's verdict on a rollout; None means the stored one."""
         reply = self._ask({"case": case, "judge": None if rollout is None else rollout.to_json()})
+        if "stop" in reply:
+            self.stopped = reply["stop"]
+            raise Stopped(reply["stop"], first=reply["first"], kind=reply["kind"])
         return Verdict.from_json(reply["verdict"]) if "verdict" in reply else CaseError.from_json(reply["error"])
 
     def close(self) -> None:
         """Close the connection."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            self._socket.sendall(frame(json.dumps(request).encode()))
+            self._connected().sendall(frame(json.dumps(request).encode()))
             (length,) = struct.unpack(">I", self._receive(4))
             reply: dict[str, Any] = json.loads(self._receive(length))
         except OSError as error:
-            raise Stopped(f"the engine's process is gone ({error})", first=False, kind="stopped") from error
+            self.stopped = f"the engine is gone ({error.strerror or error})"
+            raise Stopped(self.stopped, first=False, kind="stopped") from None
         return reply
 
     def _receive(self, length: int) -> bytes:
         parts, missing = [], length
         while missing:
-            part = self._socket.recv(min(missing, 1 << 20))
+            part = self._connected().recv(min(missing, 1 << 20))
             if not part:
                 raise ConnectionError("the connection was closed")
             parts.append(part)

@@ -5,6 +5,7 @@ Registered in the process that the user started and in each worker. What is made
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Generator
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from pytest_gym.cases import BenchmarkCollector, Case, make_body
+from pytest_gym.errors import Stopped
 from pytest_gym.fixtures import Fixtures
+from pytest_gym.options import nothing_is_run
 from pytest_gym.state import GymState
 
 
@@ -43,14 +46,19 @@ class CaseReports:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Start the engine with what `-k`, `-m`, `--lf` and `--deselect` have left."""
         items = [item for item in session.items if isinstance(item, Case)]
-        if not items or session.config.option.collectonly:
+        if not items or nothing_is_run(session.config):
             return
         defined = items[0]._fixtureinfo.name2fixturedefs
         ours = Fixtures.__module__
-        overridden = {name: defined[name][-1].func.__module__ != ours for name in ("rollout", "verifier")}
+        # A fixture that no definition asks for any more is overridden as well: by what did not ask for it.
+        known = [name for name in ("rollout", "verifier", "verdict") if name in defined]
+        overridden = {name: defined[name][-1].func.__module__ != ours for name in known}
         self._state.overridden = tuple(name for name, other in overridden.items() if other)
-        cases = [] if overridden["rollout"] else [item.gym_case for item in items]
-        self._state.engine.begin(cases, overridden=self._state.overridden)
+        # An override that asks for ours, to change it, needs it as early as we do.
+        asked = not overridden["rollout"] or "rollout" in defined["rollout"][-1].argnames
+        cases = [item.gym_case for item in items] if asked and not overridden["verdict"] else []
+        with contextlib.suppress(Stopped):  # each case hears of it again, and says it
+            self._state.engine.begin(cases, overridden=self._state.overridden)
         for name in overridden:
             if len(defined[name]) > 1 and not overridden[name]:
                 hidden = defined[name][0].func

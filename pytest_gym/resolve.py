@@ -14,7 +14,7 @@ from typing import Any
 from pytest_gym.benchmark import Benchmark, DatasetSpec
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.dataset import Dataset
-from pytest_gym.errors import ConfigError
+from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.harnesses import Harness, load_harness
 from pytest_gym.prepare import prepare
 from pytest_gym.records import Rollout, Task, Verdict
@@ -50,7 +50,11 @@ class Selected:
         """The right answer as a failure report shows it: the field that the verifier compares with, else the reference."""
         field = self.options.get("field")
         value = task.get(field) if isinstance(field, str) else task.get("expected_answer")
-        return str(value) if value is not None else self.reference(task) or ""
+        try:
+            return str(value) if value is not None else self.reference(task) or ""
+        except GymError:
+            # Only what a failure report shows beside the answer: it must not hide the failure.
+            return ""
 
     def _resources(self) -> list[Path]:
         return [self.benchmark.folder for _ in self.verifier.resources]

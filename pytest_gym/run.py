@@ -6,8 +6,10 @@ Not here: what the numbers are (`tally`, `metrics`) and how they are shown (`rep
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +28,7 @@ def default_folder(invocation_dir: Path, benchmarks: Sequence[str], started: flo
     label = "+".join(name.replace("/", "_") for name in benchmarks[:3]) + ("+more" if len(benchmarks) > 3 else "")
     base = invocation_dir / "gym-results" / f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(started))}-{label}"
     folder, number = base, 1
-    while folder.exists():
+    while os.path.exists(folder):
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
     return folder
@@ -37,9 +39,9 @@ class RunFolder:
 
     def __init__(self, path: Path, *, ignore_parent: bool) -> None:
         self.path = path
-        if (path / MANIFEST).exists():
-            raise RunError(f"--gym-output={path}: holds a run already; name a new folder")
         try:
+            if (path / MANIFEST).exists():
+                raise RunError(f"--gym-output={path}: holds a run already; name a new folder")
             path.mkdir(parents=True, exist_ok=True)
             if ignore_parent and not (marker := path.parent / ".gitignore").exists():
                 marker.write_text("# made by pytest-gym: results are not source\n*\n")
@@ -58,7 +60,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8", errors="replace")
             temporary.replace(target)
         except OSError as error:
-            raise RunError(f"{target} cannot be written: {error.strerror or error}; the journal beside it is complete") from error
+            raise RunError(f"{target} cannot be written: {error.strerror or error}; what landed is in the journal beside it") from error
 
     def fold(self, plan: Plan, verdicts: Mapping[int, Verdict | CaseError]) -> int:
         """Write `rollouts.jsonl`, one result a line in the order of the cases, from the journal and the verdicts; returns the lines.
@@ -73,7 +75,7 @@ class RunFolder:
                     lines += 1
             temporary.replace(target)
         except OSError as error:
-            raise RunError(f"{target} cannot be written: {error.strerror or error}; the journal beside it is complete") from error
+            raise RunError(f"{target} cannot be written: {error.strerror or error}; what landed is in the journal beside it") from error
         return lines
 
     def _line(self, plan: Plan, case: int, outcome: Verdict | CaseError | None) -> bytes:
@@ -106,17 +108,19 @@ class Journal:
         self._verdicts = os.open(folder / "verdicts.jsonl", flags, 0o644)
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
+        self._lock = threading.Lock()
         self.failed: set[int] = set()
         """Case numbers whose rollout is an error."""
 
     def add_rollout(self, case: int, key: CaseKey, rollout: Rollout) -> int:
-        """Append a rollout and return its size in bytes. Called by one thread at a time. Raises RunError where the disk says no."""
+        """Append a rollout and return its size in bytes; a later one for the same case counts. Raises RunError where the disk says no."""
         head = json.dumps({"benchmark": key.benchmark, "task_id": key.task_id, "repeat": key.repeat})[:-1] + ', "rollout": '
         body = json.dumps(rollout.to_json())
         line = (head + body + "}\n").encode()
-        self._write(self._rollouts, line)
-        self._places[case] = (self._end + len(head), len(body))
-        self._end += len(line)
+        with self._lock:
+            self._write(self._rollouts, line, self._end)
+            self._places[case] = (self._end + len(head), len(body))
+            self._end += len(line)
         if rollout.error is not None:
             self.failed.add(case)
         else:
@@ -127,7 +131,7 @@ class Journal:
         """Append what came of a case."""
         name = "verdict" if isinstance(outcome, Verdict) else "error"
         line = {"benchmark": key.benchmark, "task_id": key.task_id, "repeat": key.repeat, name: outcome.to_json()}
-        self._write(self._verdicts, (json.dumps(line) + "\n").encode())
+        self._write(self._verdicts, (json.dumps(line) + "\n").encode(), None)
 
     def raw(self, case: int) -> bytes | None:
         """The JSON of a landed rollout, or None. Safe in any thread."""
@@ -142,12 +146,16 @@ class Journal:
     def __len__(self) -> int:
         return len(self._places)
 
-    def _write(self, handle: int, line: bytes) -> None:
+    def _write(self, handle: int, line: bytes, start: int | None) -> None:
         try:
             written = os.write(handle, line)
             while written < len(line):
                 written += os.write(handle, line[written:])
         except OSError as error:
+            if start is not None:
+                # A torn line must not shift the places of those after it, should the disk take some again.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, start)
             raise RunError(
                 f"the journal {self.folder} cannot be written: {error.strerror or error}; free space or choose another --gym-output"
             ) from error

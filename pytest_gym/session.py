@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from pytest_gym import options as gym_options
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.display import GymTerminal
 from pytest_gym.engine import Engine, EngineOptions
-from pytest_gym.errors import ConfigError, GymError, RunError, did_you_mean
+from pytest_gym.errors import ConfigError, GymError, RunError, Stopped, did_you_mean
 from pytest_gym.fingerprint import protocol
 from pytest_gym.model import load_wire
 from pytest_gym.model.client import ClientOptions, allowed_connections
@@ -68,6 +70,7 @@ class GymSession:
         self.demo: DemoServer | None = None
         self._socket = EngineSocket() if distributed else None
         self._began = time.monotonic()
+        self._interrupted = False
         if self._socket is not None:
             self._controller = Controller(state.options, [str(root) for root in catalogue.roots], self._socket, config.args)
             config.pluginmanager.register(self._controller, "gym-controller")
@@ -98,11 +101,9 @@ class GymSession:
         try:
             self._open_datasets()
             self._check_wanted()
-            if self.config.option.collectonly:
+            if gym_options.nothing_is_run(self.config):
                 return
             self._start_engine()
-        except RunError as error:
-            raise pytest.UsageError(str(error)) from None
         except GymError as error:
             raise pytest.UsageError(str(error)) from None
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
@@ -193,11 +194,11 @@ class GymSession:
         )
         self.engine = Engine(plan, self.folder.journal, engine_options, landed=self._landed.append)
         self.engine.start(*([self._socket.serve] if self._socket else []))
-        self.state.engine = LocalEngine(self.engine, self._tick)
+        self.state.engine = LocalEngine(self.engine)
         if self._socket is not None:
             wanted = {name: sorted(cases) for name, cases in self.state.wanted.items()}
             self._controller.plan, self._controller.extra = plan, {"misses": self.state.misses, "wanted": wanted, "split": options.split}
-        self._write_manifest(None)
+        self.folder.write_json(MANIFEST, self._manifest(None))
 
     # -- while cases run ----------------------------------------------------------------------------------------------------------------
 
@@ -218,11 +219,6 @@ class GymSession:
             self._tally.landed(self._landed.popleft())
         return self._tally
 
-    def _tick(self) -> None:
-        terminal = self.config.pluginmanager.get_plugin("gym-terminal")
-        if terminal is not None:
-            terminal.tick()
-
     def _say(self, line: str) -> None:
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and terminal.verbosity >= 0:
@@ -240,7 +236,7 @@ class GymSession:
         outcome = Verdict.from_json(data["verdict"]) if "verdict" in data else CaseError.from_json(data["error"])
         try:
             if "rollout" in data:
-                rollout = Rollout.from_json(data["rollout"])
+                rollout = Rollout.from_json(json.loads(data["rollout"]))
                 self.folder.journal.add_rollout(case, key, rollout)
                 tally.landed(Landed.of(case, rollout))
             self.folder.journal.add_verdict(key, outcome)
@@ -260,7 +256,10 @@ class GymSession:
         try:
             return (yield)
         except KeyboardInterrupt:
+            self._interrupted = True
             if self.engine is not None:
+                if self.engine.in_flight:
+                    self._say(f"\ngym: waiting up to 5 s for {self.engine.in_flight} answers that are on their way; once more ends at once")
                 self.engine.close(patience=5.0)
             raise
 
@@ -276,26 +275,37 @@ class GymSession:
         wall_s = time.monotonic() - self._began
         self.summary = tally.summary(demo=self.state.options.demo, wall_s=wall_s)
         complete = len(tally.outcomes) == self.state.plan.cases
-        try:
-            self.folder.fold(self.state.plan, tally.outcomes)
-            self.folder.write_json(SUMMARY, self.summary)
-            manifest = self._write_manifest(int(exitstatus))
-            text = summary_markdown(self.summary, manifest)
-            self.folder.write_text(SUMMARY_MD, text)
+        folder, summary = self.folder, self.summary
+        code = int(pytest.ExitCode.INTERRUPTED) if self._interrupted or self.trouble else int(exitstatus)
+
+        def page() -> None:
+            text = summary_markdown(summary, self._manifest(code))
+            folder.write_text(SUMMARY_MD, text)
             _append_step_summary(text)
-            self.folder.journal.close(remove=complete)
-        except RunError as error:
-            self.trouble = self.trouble or str(error)
+
+        # Each for itself: what the disk refuses of one must not cost the others.
+        for write in (
+            lambda: folder.write_json(SUMMARY, summary),
+            lambda: folder.write_json(MANIFEST, self._manifest(code)),
+            page,
+            lambda: folder.fold(self.state.plan, tally.outcomes),
+        ):
+            try:
+                write()
+            except RunError as error:
+                self.trouble = self.trouble or str(error)
+        folder.journal.close(remove=complete and not self.trouble)
         if self.trouble and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             session.exitstatus = pytest.ExitCode.INTERRUPTED
         self.config.hook.pytest_gym_run_finished(config=self.config, run=self.folder.path, summary=self.summary)
 
-    def _write_manifest(self, exit_code: int | None) -> dict[str, Any]:
-        assert self.folder is not None
+    def _manifest(self, exit_code: int | None) -> dict[str, Any]:
         plan, options = self.state.plan, self.state.options
         shown = {name: value for name, value in options.to_json().items() if value not in (None, [], False)}
+        if "base_url" in shown:
+            shown["base_url"] = self.shown_url
         reported = self._tally.reported_models.most_common(1) if self._tally else []
-        manifest = {
+        return {
             "schema": SCHEMA,
             "pytest_gym": __version__,
             "started": _stamp(self.started),
@@ -322,8 +332,6 @@ class GymSession:
                 for planned in plan.benchmarks
             },
         }
-        self.folder.write_json(MANIFEST, manifest)
-        return manifest
 
     def close(self) -> None:
         """End threads and servers, whatever has happened; may be called again."""
@@ -336,10 +344,10 @@ class GymSession:
 
 
 class LocalEngine:
-    """The engine in this very process. `tick` is called twice a second while a case waits."""
+    """The engine in this very process; implements `state.EngineAccess`."""
 
-    def __init__(self, engine: Engine, tick: Callable[[], None]) -> None:
-        self._engine, self._tick = engine, tick
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     @property
     def stopped(self) -> str | None:
@@ -352,24 +360,15 @@ class LocalEngine:
 
     def rollout(self, case: int) -> Rollout:
         """Wait for the rollout of a case. Raises Stopped where it will never come."""
-        future = self._engine.future(case)
-        # In slices, so that Ctrl-C is heard and the status line lives.
-        while True:
-            try:
-                future.result(0.5)
-                break
-            except TimeoutError:
-                self._tick()
+        self._engine.future(case).result()
         return self._engine.take(case)
 
     def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
         """Wait for the async verifier's verdict on a rollout; None means the stored one."""
-        future = self._engine.judge(case, rollout)
-        while True:
-            try:
-                return future.result(0.5)
-            except TimeoutError:
-                self._tick()
+        try:
+            return self._engine.judge(case, rollout).result()
+        except CancelledError:
+            raise Stopped(self._engine.stopped or "the engine has ended", first=False, kind="stopped") from None
 
 
 def _look_whether_anybody_listens(base_url: str) -> None:
@@ -382,8 +381,8 @@ def _look_whether_anybody_listens(base_url: str) -> None:
     except TimeoutError:
         # A slow way there is no proof that nobody is: the client's own time-outs decide.
         return
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         pytest.exit(
             f"gym: nothing listens at {_without_query(base_url)} ({reason}): start the endpoint, or check --gym-base-url", returncode=2
         )

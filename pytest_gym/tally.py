@@ -14,7 +14,7 @@ import numpy as np
 from pytest_gym import metrics
 from pytest_gym.outcomes import Outcomes
 from pytest_gym.plan import Plan, Planned
-from pytest_gym.records import CaseError, Landed, Verdict
+from pytest_gym.records import CaseError, Landed, Usage, Verdict
 
 LANDED, TRUNCATED, EMPTY, REFUSED = 1, 2, 4, 8
 
@@ -28,6 +28,7 @@ class Tally:
         self._of = dict(zip(plan.benchmarks, self.benchmarks, strict=True))
         self.outcomes: dict[int, Verdict | CaseError] = {}
         self.requests = 0
+        self._counted: set[int] = set()
         self.reported_models: Counter[str] = Counter()
 
     def landed(self, rollout: Landed) -> None:
@@ -35,6 +36,10 @@ class Tally:
         case = rollout.case
         planned, position, repeat = self.plan.locate(case)
         counts = self._of[planned]
+        if case in self._counted:
+            # A conftest has changed what was counted already: its tokens and requests were spent once.
+            rollout = rollout._replace(attempts=0, usage=Usage())
+        self._counted.add(case)
         self.requests += rollout.attempts
         if rollout.model:
             self.reported_models[rollout.model] += 1
@@ -68,11 +73,6 @@ class Tally:
             return
         counts.errors.pop(case, None)
         counts.judge(position, repeat, outcome)
-
-    def running(self) -> tuple[int, float]:
-        """How many cases are judged, and the share of them that passed: for the status line."""
-        judged = sum(counts.judged for counts in self.benchmarks)
-        return judged, sum(counts.hits for counts in self.benchmarks) / judged if judged else 0.0
 
     def summary(self, *, demo: bool, wall_s: float) -> dict[str, Any]:
         """The content of `summary.json` (docs/results.md)."""

@@ -79,7 +79,12 @@ class Verifier:
         if self._reference is None:
             return None
         wanted = inspect.signature(self._reference).parameters
-        return self._reference(task, **{name: value for name, value in options.items() if name in wanted})
+        try:
+            return self._reference(task, **{name: value for name, value in options.items() if name in wanted})
+        except GymError:
+            raise
+        except Exception as error:
+            raise VerifierError(f"the reference of {explain_exception(error, self.name, task)}") from error
 
 
 @typing.overload

@@ -21,7 +21,7 @@ import pytest
 
 from pytest_gym.engine import Engine
 from pytest_gym.errors import Stopped
-from pytest_gym.options import Options
+from pytest_gym.options import Options, nothing_is_run
 from pytest_gym.plan import Plan
 from pytest_gym.records import Rollout, Verdict
 from pytest_gym.remote import frame
@@ -70,7 +70,10 @@ class EngineSocket:
         case = int(request["case"])
         if "judge" in request:
             stored = request["judge"]
-            outcome = await asyncio.wrap_future(engine.judge(case, None if stored is None else Rollout.from_json(stored)))
+            try:
+                outcome = await asyncio.wrap_future(engine.judge(case, None if stored is None else Rollout.from_json(stored)))
+            except Stopped as stop:
+                return json.dumps({"stop": str(stop), "first": stop.first, "kind": stop.kind}).encode()
             return json.dumps({"verdict" if isinstance(outcome, Verdict) else "error": outcome.to_json()}).encode()
         try:
             await asyncio.wrap_future(engine.future(case))
@@ -138,7 +141,7 @@ class Controller:
 
 def is_distributed(config: pytest.Config) -> bool:
     """Whether this is the controller of a run with workers. Raises UsageError for modes that cannot count a case once."""
-    if config.option.collectonly or not config.pluginmanager.hasplugin("xdist"):
+    if nothing_is_run(config) or not config.pluginmanager.hasplugin("xdist"):
         return False
     distribution, specs = config.getoption("dist", "no"), config.getoption("tx", None) or []
     if distribution == "no" or not specs:

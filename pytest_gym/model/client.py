@@ -130,14 +130,22 @@ class Client:
         except httpx.TransportError as error:
             # The aiohttp transport reports a connection that the server closed as a connect time-out.
             raise _Failure("connect", f"broke the connection off: {self.redact(str(error)) or type(error).__name__}") from None
+        except Exception as error:
+            # The transport lets some errors through as they are: a status line that is none, a body that does not unpack.
+            raise _Failure("bad_reply", f"sent no HTTP that can be read: {type(error).__name__}: {self.redact(str(error))[:200]}") from None
         if response.status_code != 200:
             raise self._refusal(response)
+        text = response.content.decode("utf-8", "replace")
+        if self._key and self._key in text:
+            text = text.replace(self._key, "[key]")
         try:
-            return read(json.loads(response.content.decode("utf-8", "replace")))
+            return read(json.loads(text))
         except json.JSONDecodeError:
             raise _Failure("bad_reply", f"answered with something that is not JSON: {self._excerpt(response)}") from None
         except RecursionError:
             raise _Failure("bad_reply", "answered with JSON nested too deeply") from None
+        except (TypeError, AttributeError, KeyError) as error:
+            raise _Failure("bad_reply", f"answered with fields of unknown form ({error}): {self._excerpt(response)}") from None
         except ValueError as error:
             raise _Failure("bad_reply", f"answered, but {error}: {self._excerpt(response)}") from None
 

@@ -21,7 +21,7 @@ class CaseModel:
         self.latency_s = 0.0
         self.reported: str | None = None
         self._client, self._wire, self._name, self._sampling = client, wire, name, sampling
-        self._usage = Usage()
+        self.usage = Usage()
 
     async def ask(self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None) -> Reply:
         """Send the conversation and wait for the answer, retries included. Raises ModelError where none can be had."""
@@ -36,7 +36,7 @@ class CaseModel:
             raise
         self.attempts += answer.attempts
         self.latency_s += answer.latency_s
-        self._usage = _add(self._usage, answer.value.usage)
+        self.usage = _add(self.usage, answer.value.usage)
         self.reported = answer.value.model or self.reported
         return answer.value
 
@@ -48,7 +48,7 @@ class CaseModel:
             reasoning=reply.message.reasoning,
             tool_calls=reply.message.tool_calls,
             finish_reason=reply.finish_reason,
-            usage=self._usage,
+            usage=self.usage,
             latency_s=round(self.latency_s, 4),
             attempts=self.attempts,
         )

@@ -71,7 +71,6 @@ def test_nobody_to_ask(gym: Gym):
     [
         ("domain: math", "domian: math", [":4:", "domian", "domain"]),
         ("domain: math", "domain: maths", [":4:", "maths", "math"]),
-        ("harness: x", "harness: x", []),
         ("  verifier: ends_with", "  verifier: end_with", ["end_with", "ends_with"]),
         ("  verifier: ends_with", "  verifier: {name: ends_with, fild: a}", ["fild", "'field'"]),
         ("  subset: kind", "  harness: single_tern", ["single_tern", "'single_turn'"]),
@@ -89,8 +88,6 @@ def test_configs(gym: Gym, old, new, parts):
     gym.write(rows=3)
     path = gym.path / "benchmarks" / "sums" / "config.yaml"
     text = path.read_text()
-    if not parts:
-        return
     assert old in text
     path.write_text(text.replace(old, new))
     refused(gym.run(url="http://127.0.0.1:9/v1"), 4, *parts)
@@ -283,3 +280,63 @@ def test_hostile_text_reaches_no_terminal(gym: Gym, endpoint, how):
 def test_distribution_that_cannot_work(gym: Gym, words, part):
     gym.write(rows=2)
     refused(gym.run(*words, url="http://127.0.0.1:9/v1", subprocess=True), 4, part)
+
+
+def test_a_refused_key_with_many_workers(gym: Gym, endpoint):
+    gym.write(rows=60)
+    server = endpoint(lambda body, number: (401, {"error": "no"}))
+    refused(gym.run("-n4", "--gym-concurrency=2", url=server.url, subprocess=True), 2, "answered 401", "GYM_API_KEY")
+
+
+def test_a_key_in_the_url_is_kept_nowhere(gym: Gym, endpoint):
+    gym.write(rows=2)
+    result = gym.run(url=endpoint(adder).url + "?api-key=QSECRET")
+    result.assert_outcomes(passed=2)
+    everything = result.stdout.str() + "".join(p.read_text() for p in (gym.path / "run").rglob("*") if p.is_file())
+    assert "QSECRET" not in everything
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (200, b"not gzip", {"content-encoding": "gzip"}),
+        (200, {"choices": [{"message": {"content": "x", "tool_calls": 5}}]}),
+        (200, {"choices": [{"message": {"content": "x"}, "finish_reason": ["stop"]}]}),
+    ],
+)
+def test_replies_of_unknown_form_are_bad_replies_and_stop_in_a_burst(gym: Gym, endpoint, reply):
+    gym.write(rows=60)
+    result = gym.run("--gym-set=client.max_retries=0", "--gym-concurrency=2", url=endpoint(lambda body, number: reply).url)
+    refused(result, 2, "20 cases in a row")
+    assert set(gym.summary()["benchmarks"]["sums"]["errors"]) == {"bad_reply"}
+
+
+@pytest.mark.parametrize(
+    "words, parts", [(["--gym-output=" + "x" * 300], ["run folder"]), (["--gym-base-url=http://a..b/v1"], ["nothing listens"])]
+)
+def test_odd_places(gym: Gym, endpoint, words, parts):
+    gym.write(rows=2)
+    given = ["--gym-model=m", f"--gym-base-url={endpoint(adder).url}", *words]
+    result = gym.run(*given)
+    refused(result, result.ret, *parts)
+    assert result.ret in (2, 4)
+
+
+def test_an_overridden_verdict_is_refused(gym: Gym, endpoint, how):
+    gym.write(rows=4)
+    gym.pytester.makeconftest("import pytest\n@pytest.fixture\ndef verdict(task, rollout): return None")
+    server = endpoint(adder)
+    refused(gym.run(*how, url=server.url), 2, "override 'verifier' instead")
+    assert not server.requests
+
+
+def test_ordinary_folders_named_benchmarks_are_left_alone(gym: Gym, monkeypatch):
+    monkeypatch.setenv("GYM_LIMIT", "abc")
+    folder = gym.path / "benchmarks" / "perf"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("jobs: 3\n")
+    (folder / "test_perf.py").write_text("def test_perf(): pass\n")
+    monkeypatch.delenv("GYM_LIMIT")
+    gym.pytester.runpytest("benchmarks/perf").assert_outcomes(passed=1)
+    monkeypatch.setenv("GYM_LIMIT", "abc")
+    gym.pytester.runpytest("benchmarks/perf/test_perf.py::test_perf").assert_outcomes(passed=1)

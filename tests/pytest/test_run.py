@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from tests.conftest import Gym, adder
-from tests.endpoint import chat
+from tests.endpoint import chat, wait_until
 
 
 def test_scores_and_keeps_results(gym: Gym, endpoint, how):
@@ -85,8 +88,8 @@ def test_ten_failures_in_full_and_the_rest_counted(gym: Gym, endpoint, how):
     )
 
 
-@pytest.mark.parametrize("shown, lines", [("-q", 1), ("-v", 2)])
-def test_verbosity(gym: Gym, endpoint, shown, lines):
+@pytest.mark.parametrize("shown", ["-q", "-v"])
+def test_verbosity(gym: Gym, endpoint, shown):
     gym.write(rows=4)
     text = gym.run(shown, url=endpoint(adder).url).stdout.str()
     assert "pass@1" in text
@@ -330,3 +333,133 @@ def test_open_file_limit_is_raised_or_the_connections_lowered(gym: Gym, endpoint
         command = f"ulimit {limits}; exec {sys.executable} -m pytest {run} --gym-concurrency=600"
         result = gym.pytester.run("bash", "-c", command)
         assert result.ret == 0 and said in result.stdout.str()
+
+
+def test_skipped_cases_are_missing(gym: Gym, endpoint, how):
+    gym.write(rows=6)
+    gym.pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            items[1].add_marker(pytest.mark.skip(reason="not today"))
+
+        @pytest.fixture(autouse=True)
+        def _some(task):
+            if task["question"] == "3+1":
+                pytest.skip("nor this")
+        """
+    )
+    gym.run(*how, url=endpoint(adder).url).assert_outcomes(passed=4, skipped=2)
+    entry = gym.summary()["benchmarks"]["sums"]
+    assert entry["missing"] == 2 and entry["errors"] == {}
+
+
+@pytest.mark.parametrize("words", [("--setup-plan",), ("--fixtures",), ("--fixtures-per-test",), ("--cache-show",), ("--co",)])
+def test_what_only_looks_asks_nobody(gym: Gym, endpoint, words):
+    gym.write(rows=3)
+    server = endpoint(adder)
+    result = gym.run(*words, url=server.url, subprocess=True)
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    assert not server.requests and not (gym.path / "run").exists()
+
+
+def test_an_override_that_wraps_ours_is_counted_once(gym: Gym, endpoint, how):
+    gym.write(rows=6)
+    gym.pytester.makeconftest(
+        """
+        import dataclasses, pytest
+
+        @pytest.fixture
+        def rollout(rollout):
+            return dataclasses.replace(rollout, text="\\ud800 " + rollout.text)
+        """
+    )
+    gym.run(*how, url=endpoint(adder).url).assert_outcomes(passed=6)
+    summary = gym.summary()
+    assert summary["requests"] == 6 and summary["benchmarks"]["sums"]["tokens"]["input"] == 60
+    assert all(row["text"].startswith("\ud800 It is") for row in gym.results())
+
+
+ASYNC = """
+import asyncio, os
+from pytest_gym import Rollout, Task, Verdict, verifier
+
+@verifier
+async def slow(task: Task, rollout: Rollout) -> Verdict:
+    with open(os.environ["CALLS"], "a") as calls:
+        calls.write(task.id + "\\n")
+    await asyncio.sleep(0.2)
+    if task["question"] == "1+1":
+        raise ValueError("odd")
+    if task["question"] == "2+1":
+        raise asyncio.CancelledError
+    return Verdict(float(task["answer"] in rollout.text))
+"""
+
+
+def test_an_async_verifier_judges_each_case_once_while_others_are_asked(gym: Gym, endpoint, how, monkeypatch):
+    gym.write(rows=12, wrong=(5,), verifier="slow")
+    (gym.path / "verifiers" / "slow.py").write_text(ASYNC.replace("\\\\", "\\"))
+    monkeypatch.setenv("CALLS", str(gym.path / "calls"))
+    result = gym.run(*how, "--gym-concurrency=2", url=endpoint(adder).url)
+    result.assert_outcomes(passed=9, failed=1, errors=2)
+    assert sorted((gym.path / "calls").read_text().split()) == [f"{n:04d}" for n in range(12)]
+    assert gym.summary()["benchmarks"]["sums"]["errors"] == {"verifier": 2}
+    assert "ValueError: odd" in result.stdout.str()
+
+
+HARNESS = """
+import asyncio
+from pytest_gym import Message, harness
+
+@harness
+async def twice(task, model):
+    if task["question"] == "1+1":
+        raise ValueError("odd")
+    if task["question"] == "2+1":
+        pending = asyncio.ensure_future(asyncio.sleep(10))
+        pending.cancel()
+        await pending
+    if task["question"] == "3+1":
+        return None
+    first = await model.ask(model.prompt)
+    again = (*model.prompt, first.message, Message("user", "What is 1+1?"))
+    return model.rollout(again, await model.ask(again))
+"""
+
+
+def test_a_harness_of_a_users_own(gym: Gym, endpoint, how):
+    gym.write(rows=6)
+    (gym.path / "harnesses").mkdir()
+    (gym.path / "harnesses" / "twice.py").write_text(HARNESS)
+    config = gym.path / "benchmarks" / "sums" / "config.yaml"
+    config.write_text(config.read_text() + "  harness: twice\n")
+    result = gym.run(*how, url=endpoint(adder).url)
+    result.assert_outcomes(passed=0, failed=3, errors=3)
+    assert gym.summary()["benchmarks"]["sums"]["errors"] == {"harness": 3}
+    row = gym.results()[0]
+    assert len(row["messages"]) == 4 and row["usage"]["input_tokens"] == 20 and row["attempts"] == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_came(gym: Gym, endpoint, how, number):
+    gym.write(rows=200)
+
+    def slow(body, asked):
+        time.sleep(0.05)
+        return adder(body, asked)
+
+    server = endpoint(slow)
+    words = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", "--gym-output=run", "--gym-concurrency=4", *how]
+    command = [sys.executable, "-m", "pytest", *words]
+    process = subprocess.Popen(command, cwd=gym.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_until(lambda: len(server.requests) > 20)
+    process.send_signal(number)
+    out = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 2, out
+    assert "scorecard" in out and "INTERNALERROR" not in out
+    landed = (gym.path / "run" / "journal" / "rollouts.jsonl").read_text().splitlines()
+    assert len(landed) == len(server.requests)
+    assert gym.manifest()["exit_code"] == 2
