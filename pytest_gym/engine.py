@@ -90,7 +90,7 @@ class Engine:
     def begin(self, cases: Sequence[int], *, overridden: Sequence[str] = ()) -> None:
         """Start rolling out `cases`, in this order. Only the first call counts: all workers have the same list.
 
-        `overridden` names the fixtures that a conftest defines anew; where `verifier` is among them nothing is judged ahead.
+        `overridden` names the fixtures that a conftest defines anew; where there are any nothing is judged ahead.
         """
         with self._lock:
             if self._begun:
@@ -276,7 +276,7 @@ class Engine:
                 f"the last: {rollout.error.message}",
                 rollout.error.kind,
             )
-        elif rollout.error is None and name in self.options.judges and "verifier" not in self.overridden:
+        elif rollout.error is None and name in self.options.judges and not self.overridden:
             self._judge_once(case)
 
     def _outcome(self, rollout: Rollout) -> Rollout:

@@ -50,7 +50,7 @@ class CaseReports:
             return
         defined = items[0]._fixtureinfo.name2fixturedefs
         ours = Fixtures.__module__
-        # A fixture that no definition asks for any more is overridden as well: by what did not ask for it.
+        # `verifier` is not among them where an overridden `verdict` does not ask for it.
         known = [name for name in ("rollout", "verifier", "verdict") if name in defined]
         overridden = {name: defined[name][-1].func.__module__ != ours for name in known}
         self._state.overridden = tuple(name for name, other in overridden.items() if other)
