@@ -195,6 +195,8 @@ class GymSession:
         self.engine = Engine(plan, self.folder.journal, engine_options, landed=self._landed.append)
         self.engine.start(*([self._socket.serve] if self._socket else []))
         self.state.engine = LocalEngine(self.engine)
+        # Now and not at the first report: a Ctrl-C in the middle of numpy's import would leave half of it, and no summary.
+        self.tally()
         if self._socket is not None:
             wanted = {name: sorted(cases) for name, cases in self.state.wanted.items()}
             self._controller.plan, self._controller.extra = plan, {"misses": self.state.misses, "wanted": wanted, "split": options.split}
@@ -202,16 +204,10 @@ class GymSession:
 
     # -- while cases run ----------------------------------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self) -> None:
-        """Load the counts while the first answers are on their way."""
-        if self.engine is not None:
-            self.tally()
-
     def tally(self) -> Tally:
         """The counts so far, with all that has landed."""
         if self._tally is None:
-            # Not at the top: numpy takes a sixth of a second to load, in which the engine could have asked.
+            # Not at the top: what only looks needs no numpy.
             from pytest_gym.tally import Tally
 
             self._tally = Tally(self.state.plan)

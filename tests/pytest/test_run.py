@@ -23,7 +23,8 @@ def test_scores_and_keeps_results(gym: Gym, endpoint, how):
     result.assert_outcomes(passed=10, failed=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert len(server.requests) == 12
-    assert server.requests[0] == {
+    # Which of the requests in flight arrives first is nobody's to say.
+    assert min(server.requests, key=lambda body: body["messages"][0]["content"]) == {
         "model": "m",
         "messages": [{"role": "user", "content": "What is 0+1?"}],
         "temperature": 0.5,
