@@ -25,25 +25,28 @@ class BenchmarkCollector(pytest.Collector):
     planned: Planned
     body: Body
     wanted: set[str] | None
+    only: frozenset[int] | None
 
     @classmethod
-    def make(cls, session: pytest.Session, planned: Planned, body: Body, wanted: set[str] | None) -> BenchmarkCollector:
-        """The collector of `planned`; `wanted` names the cases that were asked for by id, None means all."""
+    def make(
+        cls, session: pytest.Session, planned: Planned, body: Body, wanted: set[str] | None, only: frozenset[int] | None
+    ) -> BenchmarkCollector:
+        """The collector of `planned`; `wanted` names the cases that were asked for by id, `only` those of a resumed run; None means all."""
         name = planned.benchmark.name
         collector: BenchmarkCollector = cls.from_parent(session, name=name, nodeid=name)
-        collector.planned, collector.body, collector.wanted = planned, body, wanted
+        collector.planned, collector.body, collector.wanted, collector.only = planned, body, wanted, only
         for mark in planned.benchmark.markers:
             collector.add_marker(mark)
         return collector
 
     def collect(self) -> Iterator[Case]:
         """The cases, the repeats of a task side by side."""
-        planned, body, wanted = self.planned, self.body, self.wanted
+        planned, body, wanted, only = self.planned, self.body, self.wanted, self.only
         case = planned.first
         shared: dict[str, Any] = {}
         for name in planned.names:
             for repeat in range(planned.repeats):
-                if wanted is None or f"{name}-r{repeat}" in wanted:
+                if (wanted is None or f"{name}-r{repeat}" in wanted) and (only is None or case in only):
                     item: Case = Case.from_parent(self, name=f"{name}-r{repeat}", callobj=body, **shared)
                     if not shared:
                         shared = {"fixtureinfo": item._fixtureinfo}

@@ -1,6 +1,6 @@
-"""`--gym-list`, `--gym-search` and `--gym-show` as pytest commands: which was asked, and printing what it says.
+"""`--gym-list`, `--gym-search`, `--gym-show` and `--gym-aggregate` as pytest commands: which was asked, and printing what it says.
 
-Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in `discovery`.
+Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in `discovery` and `aggregate`.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
 from pytest_gym import discovery
 from pytest_gym import options as gym_options
-from pytest_gym.benchmark import Benchmark
+from pytest_gym.benchmark import Benchmark, DatasetSpec
+from pytest_gym.catalogue import Catalogue
 from pytest_gym.configure import cache_of, catalogue_of, settings_of
+from pytest_gym.dataset import Dataset
 from pytest_gym.errors import GymError
-from pytest_gym.prepare import is_prepared
+from pytest_gym.prepare import is_prepared, prepare
 
 
 def look(config: pytest.Config) -> int:
@@ -37,6 +40,8 @@ def look(config: pytest.Config) -> int:
             said = discovery.list_command(catalogue, options.list, prepared, as_json=options.json, width=width)
         elif options.search is not None:
             said = discovery.search_command(catalogue, options.search, as_json=options.json, width=width)
+        elif options.aggregate is not None:
+            said = _aggregate(config, options, catalogue, cache, min(width, 100))
         else:
             said = discovery.show_command(catalogue, options.show or "", prepared, as_json=options.json, width=width)
     except GymError as error:
@@ -49,3 +54,26 @@ def look(config: pytest.Config) -> int:
         # The reader (`| head`) has seen enough; without this the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(pytest.ExitCode.OK)
+
+
+def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
+    from pytest_gym.aggregate import aggregate_command
+
+    base, sources, settings = config.invocation_params.dir, os.environ.get("GYM_SOURCES"), settings_of(config, options)
+
+    def find(name: str) -> Benchmark:
+        benchmark = settings.for_benchmark(catalogue.benchmark(name))
+        return config.hook.pytest_gym_modify_benchmark(config=config, benchmark=benchmark) or benchmark
+
+    def open_dataset(benchmark: Benchmark, spec: DatasetSpec) -> Dataset:
+        prepared = prepare(
+            benchmark,
+            spec,
+            cache=cache,
+            sources=base / sources if sources else None,
+            lock=config.rootpath / "gym.lock",
+            progress=lambda line: print(line, file=sys.stderr),
+        )
+        return Dataset.open(prepared.path, benchmark)
+
+    return aggregate_command(options.aggregate or "", options.output, base, find, open_dataset, as_json=options.json, width=width)

@@ -7,6 +7,7 @@ configs, options and settings is found here, before a worker or a request starts
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,13 +22,17 @@ from pytest_gym.arguments import split_arguments
 from pytest_gym.catalogue import Catalogue, builtin_root
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.fixtures import Fixtures
+from pytest_gym.model import check_wire, load_wire
 from pytest_gym.options import Options
 from pytest_gym.plan import Plan
 from pytest_gym.reports import CaseReports
 from pytest_gym.resolve import default_cache, resolve
+from pytest_gym.responses import Responses
+from pytest_gym.restore import restore
 from pytest_gym.schema import DOMAINS, REQUIRES
 from pytest_gym.settings import Settings, parse_assignments
-from pytest_gym.state import GymState
+from pytest_gym.shard import parse as parse_shard
+from pytest_gym.state import GymState, Origin
 
 
 def configure(config: pytest.Config) -> None:
@@ -68,42 +73,64 @@ def settings_of(config: pytest.Config, options: Options) -> Settings:
 
 
 def _configure_main(config: pytest.Config) -> None:
-    options = gym_options.parse(config)
+    given = gym_options.parse(config)
+    restored = restore(config, given)
+    options = restored.options if restored else given
     catalogue = catalogue_of(config, options)
     arguments = split_arguments(config, catalogue)
     if not gym_options.is_asked_for(config) and not arguments.asks:
         if config.getoption("gym_demo") and not gym_options.is_look(config):
             raise ConfigError("--gym-demo of what? Name a benchmark, as in --gym-benchmark=gsm8k --gym-demo; pytest --gym-list shows all")
         return
+    if restored and arguments.asks:
+        raise ConfigError(f"{gym_options.flag('resume' if options.resume else 'reverify')}: the run knows its cases; leave out the others")
     if arguments.roots:
         catalogue = catalogue_of(config, options, arguments.roots)
-    options = replace(options, cases=tuple(arguments.cases))
-    if not gym_options.nothing_is_run(config):
+    base = config.invocation_params.dir
+    paths = dict.fromkeys([*(str(base / Path(path).expanduser()) for path in options.path), *map(str, arguments.roots)])
+    # `auto` is decided once, here: the manifest then names the shard, and a resumed run keeps it on any machine.
+    shard = str(parse_shard(options.shard, os.environ)) if options.shard else None
+    options = replace(options, cases=tuple(arguments.cases) or options.cases, shard=shard, path=tuple(paths))
+    origin: Origin | None = restored.origin if restored else None
+    if options.responses:
+        if options.demo or restored:
+            other = "demo" if options.demo else "resume" if options.resume else "reverify"
+            raise ConfigError(f"--gym-responses={options.responses} and {gym_options.flag(other)} exclude each other: who answered?")
+        origin = Responses(base / options.responses, options.responses)
+        options = replace(options, model=options.model or Path(options.responses).name)
+    if not gym_options.nothing_is_run(config) and (origin is None or origin.asks):
         gym_options.check_runnable(options)
-    names = catalogue.match(",".join(options.benchmark)) if config.getoption("gym_benchmark") else []
+    names = restored.names if restored else catalogue.match(",".join(options.benchmark)) if options.benchmark else []
+    if options.responses and not (names or arguments.asks):
+        raise ConfigError(f"--gym-responses={options.responses}: answers to which benchmark? Name it, as in --gym-benchmark=gsm8k")
     names += [benchmark.name for path in arguments.configs for benchmark in catalogue.at(path)]
-    names += [case.partition("::")[0] for case in arguments.cases]
+    names += [case.partition("::")[0] for case in options.cases]
     names = list(dict.fromkeys(names))
 
     def modify(benchmark: Any) -> Any:
         return config.hook.pytest_gym_modify_benchmark(config=config, benchmark=benchmark) or benchmark
 
-    settings = settings_of(config, options)
+    settings = restored.settings if restored else settings_of(config, options)
     selected = resolve(catalogue, settings, names, split=options.split, demo=options.demo, modify=modify)
-    given = config.args_source is config.ArgsSource.ARGS
-    config.args = list(arguments.paths) if given else []
+    if origin is None or origin.asks:
+        wire = load_wire(options.api)
+        for one in selected:
+            check_wire(wire, one.benchmark.sampling, f"{one.benchmark.name} with --gym-api={options.api}")
+    config.args = list(arguments.paths) if config.args_source is config.ArgsSource.ARGS else []
     misses = settings.get("wrong_answers") or ("xfail" if options.demo else "fail")
     if config.option.runxfail:
         misses = "fail"
     state = GymState(options, selected, Plan(), misses)
     state.wanted = {}
-    for case in arguments.cases:
+    state.origin, state.only = origin, restored.only if restored else None
+    for case in options.cases:
         name, _, rest = case.partition("::")
         state.wanted.setdefault(name, set()).add(rest)
     from pytest_gym.session import GymSession
     from pytest_gym.workers import is_distributed
 
     session = GymSession(config, state, catalogue, settings, cache_of(config, settings), distributed=is_distributed(config))
+    session.notes += restored.notes if restored else []
     config.pluginmanager.register(session, "gym-session")
     _register(config, state)
     config.add_cleanup(session.close)

@@ -1,4 +1,4 @@
-"""What a gym run shows on the terminal: its line in the header, ten failures in full, the status line, and the scorecard.
+"""What a gym run shows on the terminal: its line in the header, ten failures in full, and the scorecard.
 
 Texts and layout come from `report/`; this module only decides when and where they are written, by pytest's own writer.
 """
@@ -28,10 +28,12 @@ class GymTerminal:
         session = self._session
         options, plan = session.state.options, session.state.plan
         who = "DEMO, a simulated model" if options.demo else f"{session.model} at {session.shown_url}"
-        lines = [f"gym: {who}, {session.concurrency} requests at once"]
+        lines = [f"gym: {who}, {session.concurrency} requests at once" if session.asks else f"gym: {session.model}, nobody is asked"]
         for planned in plan.benchmarks:
             name, rows, whole = planned.benchmark.name, len(planned.rows), len(planned.dataset)
             tasks = f"{rows:,} tasks" if rows == whole else f"{rows:,} of {whole:,} tasks"
+            if planned.shard is not None:
+                tasks = f"shard {planned.shard.index} of {planned.shard.count}: {rows:,} of {planned.whole:,} tasks"
             loose = "" if session.frozen[name] else ", not frozen upstream"
             lines.append(f"gym: {name}: {tasks} × {planned.repeats}{loose}")
         lines += [f"gym: {note}" for note in session.notes]

@@ -9,22 +9,26 @@ Not here: pytest, HTTP, and what a rollout is worth.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pytest_gym.errors import DataError, GymError, ModelError, RunError, Stopped
 from pytest_gym.harnesses import Harness
+from pytest_gym.journal import Journal
 from pytest_gym.model import Wire
 from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.plan import Plan
 from pytest_gym.records import CaseError, Landed, Rollout, Usage, Verdict
-from pytest_gym.run import Journal
+from pytest_gym.traffic import Traffic
 from pytest_gym.verify import check_verdict, clean, explain_exception
 
 _FRESH, _FRESH_SIZE = 2000, 8192
@@ -37,17 +41,20 @@ Service = Callable[["Engine"], Coroutine[Any, Any, asyncio.AbstractServer]]
 class EngineOptions:
     """What the engine must know of the run: the model, how many requests at once, and when to give up.
 
+    `client` None means that nobody is asked: all rollouts stand in the journal already. `judging` limits the async verifiers at work.
     `judges` maps a benchmark to its async verifier with all options bound; `outcomes` says for `context_length` and `content_filter`
-    whether such a case is `missing` or `wrong`.
+    whether such a case is `missing` or `wrong`. In a resumed run `kept` names the fixtures that were overridden before.
     """
 
     model: str
-    client: ClientOptions
+    client: ClientOptions | None
     wire: Wire
     key: str | None
     harnesses: Mapping[str, Harness]
     sampling: Mapping[str, Mapping[str, Any]]
     judges: Mapping[str, Callable[..., Coroutine[Any, Any, Verdict]]]
+    judging: int
+    kept: tuple[str, ...] | None
     stop_after_errors: int
     outcomes: Mapping[str, str]
 
@@ -60,11 +67,16 @@ class Engine:
         self.journal = journal
         self.options = options
         self.in_flight = 0
+        self.traffic = Traffic()
         self._landed = landed
         self._queue: deque[int] = deque()
-        self._known: set[int] = set()
+        self._known = bytearray(plan.cases)
         self._waiters: dict[int, list[Future[None]]] = {}
-        self._judging: dict[int, asyncio.Task[Verdict | CaseError]] = {}
+        self._to_judge: deque[int] = deque()
+        self._judging: set[asyncio.Task[None]] = set()
+        self._judge_known = bytearray(plan.cases)
+        self._judge_waiters: dict[int, list[asyncio.Future[None]]] = {}
+        self._kept = journal.judgements()
         self._fresh: dict[int, Rollout] = {}
         self.overridden: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -76,6 +88,7 @@ class Engine:
         self._stop: tuple[str, str] | None = None
         self._told = False
         self._begun = False
+        self.begun: Sequence[int] = ()
 
     # -- the process that owns the engine -------------------------------------------------------------------------------------------
 
@@ -96,25 +109,39 @@ class Engine:
             if self._begun:
                 return
             self._begun = True
-            self.overridden = tuple(overridden)
-            fresh = [case for case in cases if case not in self._known]
-            self._known.update(fresh)
-            self._queue.extend(fresh)
+            self.overridden, self.begun = tuple(overridden), array("q", cases)
+            for case in cases:
+                if not self._known[case] and not self.journal.has(case):
+                    self._known[case] = True
+                    self._queue.append(case)
+        before = self.options.kept
+        if before is not None and ("rollout" in before) != ("rollout" in overridden):
+            other = "then, and is not now" if "rollout" in before else "now, and was not then"
+            self.stop(f"the run cannot be resumed: the fixture 'rollout' is overridden by a conftest {other}", "config")
+        if before is not None and set(before) != set(overridden):
+            # Other code judged, or will: what it said does not count for this one.
+            self._kept = bytes(len(self._kept))
+        try:
+            self.journal.write_selection(cases, self.overridden)
+        except RunError as error:
+            self.stop(str(error), error.kind)
         self._call(self._awake)
+        if self.options.judges and not overridden:
+            self._call(partial(self._judge_stored, tuple(cases)))
 
     def future(self, case: int) -> Future[None]:
         """A future that ends when the rollout of `case` is in the journal, or with Stopped. A case not yet known is put in front."""
         future: Future[None] = Future()
         wake = False
         with self._lock:
-            if self.journal.raw(case) is not None:
+            if self.journal.has(case):
                 future.set_result(None)
             elif self._stop is not None:
                 future.set_exception(self._stopped())
             else:
                 self._waiters.setdefault(case, []).append(future)
-                if case not in self._known:
-                    self._known.add(case)
+                if not self._known[case]:
+                    self._known[case] = True
                     self._queue.appendleft(case)
                     wake = True
         if wake:
@@ -126,6 +153,10 @@ class Engine:
         rollout = self._fresh.pop(case, None) or self.journal.rollout(case)
         assert rollout is not None
         return rollout
+
+    def kept(self, case: int) -> Verdict | None:
+        """The verdict that an earlier process of this run gave, or None."""
+        return self.journal.verdict(case) if self._kept[case] else None
 
     def judge(self, case: int, rollout: Rollout | None) -> Future[Verdict | CaseError]:
         """Have the benchmark's async verifier judge a rollout; None means the stored one, which is judged once. Raises Stopped."""
@@ -150,6 +181,11 @@ class Engine:
             errors = [self._stopped() for _ in waiters]
         for future, error in zip(waiters, errors, strict=True):
             future.set_exception(error)
+
+    @property
+    def queued(self) -> int:
+        """How many cases have still to be asked."""
+        return len(self._queue)
 
     @property
     def stopped(self) -> str | None:
@@ -206,7 +242,12 @@ class Engine:
         main = asyncio.current_task()
         assert main is not None
         self._main = main
-        async with Client(self.options.client, path=self.options.wire.path, key=self.options.key) as client:
+        wire, key = self.options.wire, self.options.key
+        async with contextlib.AsyncExitStack() as stack:
+            client: Client | None = None
+            if self.options.client is not None:
+                client = await stack.enter_async_context(Client(self.options.client, path=wire.path, headers=wire.headers(key), key=key))
+                self.traffic.client = client
             servers = [await service(self) for service in self._services]
             slots: set[asyncio.Task[None]] = set()
             ready.set_result(None)
@@ -216,19 +257,22 @@ class Engine:
                     self._wake.clear()
                     # A slot ends when the queue is empty; new cases open new ones, up to the limit.
                     slots = {slot for slot in slots if not slot.done()}
-                    wanted = min(self.options.client.concurrency - len(slots), len(self._queue))
-                    slots.update(asyncio.ensure_future(self._slot(client)) for _ in range(wanted))
+                    if self.options.client is not None and client is not None:
+                        wanted = min(self.options.client.concurrency - len(slots), len(self._queue))
+                        slots.update(asyncio.ensure_future(self._slot(client)) for _ in range(wanted))
             finally:
                 for server in servers:
                     server.close()
-                for task in (*slots, *self._judging.values()):
+                ending = (*slots, *self._judging)
+                for task in ending:
                     task.cancel()
-                await asyncio.gather(*slots, *self._judging.values(), return_exceptions=True)
+                await asyncio.gather(*ending, return_exceptions=True)
 
     async def _slot(self, client: Client) -> None:
         while self._queue:
             case = self._queue.popleft()
             self.in_flight += 1
+            self.traffic.ask(case)
             try:
                 await self._case(client, case)
             except asyncio.CancelledError:
@@ -239,6 +283,7 @@ class Engine:
                 self.stop(f"the engine failed on {self.plan.node_id(case)}: {type(error).__name__}: {clean(str(error))}", "internal")
             finally:
                 self.in_flight -= 1
+                self.traffic.end(case)
 
     async def _case(self, client: Client, case: int) -> None:
         planned, position, _ = self.plan.locate(case)
@@ -287,11 +332,12 @@ class Engine:
         return rollout
 
     def _land(self, case: int, rollout: Rollout, model: CaseModel | None) -> None:
-        size = self.journal.add_rollout(case, self.plan.key(case), rollout)
+        size = self.journal.add_rollout(case, rollout)
         # What is asked for at once need not be read back. Few and small ones only: memory must not grow with the run.
         if size < _FRESH_SIZE and len(self._fresh) < _FRESH:
             self._fresh[case] = rollout
         self._landed(Landed.of(case, rollout, model.reported if model else None))
+        self.traffic.land(case, rollout)
         with self._lock:
             if rollout.error is None:
                 self._errors_in_a_row = 0
@@ -301,16 +347,52 @@ class Engine:
         for future in waiters:
             future.set_result(None)
 
-    def _judge_once(self, case: int) -> asyncio.Task[Verdict | CaseError]:
-        """The judging of a stored rollout, which whoever comes first begins: a judge model costs money, and may change its mind."""
-        if case not in self._judging:
-            rollout = self.journal.rollout(case)
-            assert rollout is not None
-            self._judging[case] = asyncio.ensure_future(self._judge(case, rollout))
-        return self._judging[case]
+    # -- async verifiers ------------------------------------------------------------------------------------------------------------
+
+    def _judge_once(self, case: int, *, next_: bool = False) -> None:
+        """Have a stored rollout judged, whoever asks first: a judge model costs money, and may change its mind."""
+        if self._judge_known[case] or self.journal.judged(case):
+            return
+        self._judge_known[case] = True
+        (self._to_judge.appendleft if next_ else self._to_judge.append)(case)
+        if len(self._judging) < self.options.judging:
+            slot = asyncio.ensure_future(self._judge_slot())
+            self._judging.add(slot)
+            slot.add_done_callback(self._judging.discard)
+
+    def _judge_stored(self, cases: Sequence[int]) -> None:
+        """Judge what an earlier process left unjudged."""
+        for case in cases:
+            ours = self.plan.locate(case)[0].benchmark.name in self.options.judges
+            if ours and self.journal.has(case) and not self.journal.failed(case):
+                self._judge_once(case)
+
+    async def _judge_slot(self) -> None:
+        while self._to_judge:
+            case = self._to_judge.popleft()
+            try:
+                rollout = self.journal.rollout(case)
+                assert rollout is not None
+                # What a judge model said was paid for, too: it is kept before the turn of its case comes.
+                self.journal.add_outcome(case, await self._judge(case, rollout))
+            except RunError as error:
+                self.stop(str(error), error.kind)
+            for waiter in self._judge_waiters.pop(case, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def _verdict(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
-        return await (asyncio.shield(self._judge_once(case)) if rollout is None else self._judge(case, rollout))
+        if rollout is not None:
+            return await self._judge(case, rollout)
+        if not self.journal.judged(case):
+            self._judge_once(case, next_=True)
+            waiter = asyncio.get_running_loop().create_future()
+            self._judge_waiters.setdefault(case, []).append(waiter)
+            await waiter
+        outcome = self.journal.outcome(case)
+        if outcome is None:
+            raise self._stopped()
+        return outcome
 
     async def _judge(self, case: int, rollout: Rollout) -> Verdict | CaseError:
         planned, position, _ = self.plan.locate(case)

@@ -40,14 +40,25 @@ class ModelError(GymError):
 
     `kind` is a word of the taxonomy (`connect`, `timeout`, `rate_limit`, `server`, `bad_reply`, `bad_request`, `context_length`,
     `content_filter`, `auth`, `not_found`); `fatal` says that every other case would end the same way, so the run stops.
-    `attempts` is the number of requests that were sent.
+    `attempts` is the number of requests that were sent, `waited_s` the seconds spent waiting between them and for a free slot; `status` and
+    `excerpt` are the HTTP status of the last one and what its body said, where there was one. No text holds a key.
     """
 
-    def __init__(self, message: str, *, kind: str, fatal: bool = False, attempts: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        fatal: bool = False,
+        attempts: int = 0,
+        status: int | None = None,
+        excerpt: str | None = None,
+        waited_s: float = 0.0,
+    ) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.fatal = fatal
-        self.attempts = attempts
+        self.kind, self.fatal = kind, fatal
+        self.attempts, self.waited_s = attempts, waited_s
+        self.status, self.excerpt = status, excerpt
 
 
 class VerifierError(GymError):

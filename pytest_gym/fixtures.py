@@ -69,6 +69,10 @@ class Fixtures:
                 _fail(item, CaseError(stop.kind, str(stop)))
             pytest.skip("not asked: the run was stopped")
         if rollout.error is not None:
+            if rollout.error.kind == "no_response":
+                # Nobody was to be asked, so nothing went wrong: missing, and not an error of the run.
+                item.gym_outcome = {"error": rollout.error.to_json()}
+                pytest.skip(printable(rollout.error.message))
             if engine.stopped:
                 item.session.shouldstop = printable(engine.stopped)
             _fail(item, rollout.error)
@@ -88,6 +92,10 @@ class Fixtures:
     def verdict(self, task: Task, rollout: Rollout, verifier: VerifierCall) -> Verdict:
         """The judgement of this attempt, checked: a reward in range, and `passed` decided."""
         item = self._case()
+        kept = None if self._state.overridden else self._state.engine.kept(item.gym_case)
+        if kept is not None:
+            item.gym_outcome = {"verdict": kept.to_json(), "latency_s": rollout.latency_s, "kept": True}
+            return kept
         benchmark = item.planned.benchmark
         metric = benchmark.metric
         try:

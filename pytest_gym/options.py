@@ -14,8 +14,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+APIS = ("chat", "responses", "messages", "completions")
+"""The wire APIs; `model.WIRES` names the same ones, but this module is imported in every pytest run, and that one is not."""
+
 SECRETS = ("GYM_API_KEY", "OPENAI_API_KEY")
 """Where a key is looked for, in this order. Keys are never options."""
+
+MESSAGES_SECRETS = ("GYM_API_KEY", "ANTHROPIC_API_KEY")
+"""The same for `--gym-api=messages`: one vendor's key is never sent to another."""
 
 
 class _Option(NamedTuple):
@@ -30,25 +36,30 @@ DECLARED: Sequence[_Option] = (
     _Option("benchmark", "list", "NAMES", "Run these benchmarks: names or globs, separated by commas; may be repeated"),
     _Option("model", "text", "NAME", "The model to ask, by the name that the endpoint knows"),
     _Option("base_url", "text", "URL", "The endpoint, such as http://localhost:8000/v1 (default: OPENAI_BASE_URL)"),
-    _Option("api", "text", "API", "The wire API that the endpoint speaks (default: chat)", ("chat",)),
+    _Option("api", "text", "API", "The wire API that the endpoint speaks: chat (default), responses, messages or completions", APIS),
     _Option("demo", "flag", None, "Run on the example rows against a simulated model on this machine"),
     _Option("repeats", "count", "N", "Independent attempts at each task (default: what the benchmark says)"),
     _Option("limit", "text", "N[@SEED]", "Only the first N tasks, or with @SEED a seeded sample of N"),
     _Option("split", "text", "NAME", "Another split of the dataset, such as 'example'"),
+    _Option("shard", "text", "I/N", "Only part I of N of the tasks (1/N to N/N), or 'auto' for what the scheduler says (docs/shards.md)"),
     _Option("concurrency", "count", "N", "Requests in flight at once, whatever -n is (default: 64)"),
     _Option("output", "text", "DIR", "The run folder (default: a new one below gym-results/)"),
     _Option("path", "list", "DIRS", "Further gym roots: folders with benchmarks/ and verifiers/, searched first"),
+    _Option("resume", "text", "RUN", "Go on with the run in this folder: what has no answer yet is asked, with the run's own options"),
+    _Option("reverify", "text", "RUN", "Judge the answers of the run in this folder again, in a new run; nobody is asked"),
+    _Option("responses", "text", "FILE", "Judge the answers in a JSON Lines file instead of asking a model"),
     _Option("set", "repeat", "NAME=VALUE", "A setting, such as sampling.temperature=0.7 (docs/settings.md); may be repeated"),
     _Option("show_failures", "text", "N", "Failed cases shown in full: a number or 'all' (default: 10)"),
     _Option("list", "look", "FILTER", "List the benchmarks and exit; with a value, only those whose name, domain or tag matches"),
     _Option("search", "look", "QUERY", "Search the benchmarks' names, descriptions, tags and needs, and exit"),
     _Option("show", "look", "NAME", "Show everything about one benchmark and exit"),
-    _Option("json", "flag", None, "With --gym-list, --gym-search and --gym-show: JSON alone on stdout"),
+    _Option("aggregate", "look", "RUNS", "Merge the runs in these folders (commas, globs) into the new run folder that --gym-output names"),
+    _Option("json", "flag", None, "With --gym-list, --gym-search, --gym-show and --gym-aggregate: JSON alone on stdout"),
 )
 
 LOOKS = tuple(option.name for option in DECLARED if option.kind == "look")
 
-TYPED_ONLY = (*LOOKS, "benchmark", "output", "json")
+TYPED_ONLY = (*LOOKS, "benchmark", "output", "json", "resume", "reverify", "responses")
 """Options without twins: what starts something, or names one run's folder, is typed."""
 
 
@@ -64,14 +75,19 @@ class Options:
     repeats: int | None = None
     limit: str | None = None
     split: str | None = None
+    shard: str | None = None
     concurrency: int = 64
     output: str | None = None
     path: tuple[str, ...] = ()
+    resume: str | None = None
+    reverify: str | None = None
+    responses: str | None = None
     set: tuple[str, ...] = ()
     show_failures: str = "10"
     list: str | None = None
     search: str | None = None
     show: str | None = None
+    aggregate: str | None = None
     json: bool = False
     cases: tuple[str, ...] = field(default=(), metadata={"help": "node ids of cases that stood among the arguments"})
 
@@ -132,7 +148,8 @@ def looks_like_benchmark(word: str) -> bool:
 
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether the command line's options ask for a gym run."""
-    return bool(config.getoption("gym_benchmark", None)) and not is_look(config)
+    starts = ("gym_benchmark", "gym_resume", "gym_reverify", "gym_responses")
+    return any(config.getoption(name, None) for name in starts) and not is_look(config)
 
 
 def parse(config: pytest.Config) -> Options:
@@ -147,21 +164,34 @@ def parse(config: pytest.Config) -> Options:
             if config.getoption(f"gym_{name}", None):
                 raise pytest.UsageError(f"--gym-demo brings its own model: leave out {flag(name)}, or --gym-demo")
             values.pop(name, None)
-    elif "base_url" not in values:
-        if url := os.environ.get("OPENAI_BASE_URL"):
-            values["base_url"] = url
-        elif os.environ.get("OPENAI_API_KEY") and values.get("model"):
-            values["base_url"] = "https://api.openai.com/v1"
+        if values.pop("api", "chat") != "chat" and config.getoption("gym_api", None):
+            raise pytest.UsageError("--gym-demo brings its own model, which speaks chat: leave out --gym-api, or --gym-demo")
+    elif "base_url" not in values and (url := _known_url(values)):
+        values["base_url"] = url
     options = Options(**values)
     _check(options)
     return options
+
+
+def _known_url(values: Mapping[str, Any]) -> str | None:
+    """The endpoint where none is given: what OpenAI's variables say, or the vendor whose key is there."""
+    if values.get("api") == "messages":
+        return "https://api.anthropic.com/v1" if os.environ.get("ANTHROPIC_API_KEY") and values.get("model") else None
+    if url := os.environ.get("OPENAI_BASE_URL"):
+        return url
+    return "https://api.openai.com/v1" if os.environ.get("OPENAI_API_KEY") and values.get("model") else None
+
+
+def secrets(api: str) -> tuple[str, ...]:
+    """The variables that a key for this wire API is looked for in, in this order."""
+    return MESSAGES_SECRETS if api == "messages" else SECRETS
 
 
 def api_key(options: Options) -> str | None:
     """The endpoint's key from the environment, or None."""
     if options.demo:
         return None
-    return next((key for name in SECRETS if (key := os.environ.get(name, "").strip())), None)
+    return next((key for name in secrets(options.api) if (key := os.environ.get(name, "").strip())), None)
 
 
 def _raw(config: pytest.Config, option: _Option) -> tuple[Any, str]:
@@ -230,4 +260,4 @@ def check_runnable(options: Options) -> None:
     if not options.model:
         raise pytest.UsageError("no model: give --gym-model=NAME and --gym-base-url=URL, or --gym-demo to try it without one")
     if not options.base_url:
-        raise pytest.UsageError("no endpoint: give --gym-base-url=URL (or OPENAI_BASE_URL), or --gym-demo to try it without one")
+        raise pytest.UsageError("no endpoint: give --gym-base-url=URL, or --gym-demo to try it without one")

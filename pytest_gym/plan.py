@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pytest_gym.benchmark import Benchmark
 from pytest_gym.dataset import Dataset, node_names
 from pytest_gym.records import Task
+from pytest_gym.shard import Shard
 
 
 class CaseKey(NamedTuple):
@@ -27,7 +28,10 @@ class CaseKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """One benchmark of a run: its dataset, the rows taken from it, how often each is repeated, and the number of its first case."""
+    """One benchmark of a run: its dataset, the rows taken from it, how often each is repeated, and the number of its first case.
+
+    `whole` is the number of rows that all shards together take; without a shard that is `len(rows)`.
+    """
 
     benchmark: Benchmark
     dataset: Dataset
@@ -37,6 +41,8 @@ class Planned:
     first: int
     limit: str | None
     index: Path
+    shard: Shard | None
+    whole: int
 
     @property
     def cases(self) -> int:
@@ -54,11 +60,19 @@ class Plan:
     def __init__(self) -> None:
         self.benchmarks: list[Planned] = []
         self._firsts: list[int] = []
+        self._positions: dict[str, tuple[Planned, dict[str, int]]] = {}
 
-    def add(self, benchmark: Benchmark, dataset: Dataset, *, repeats: int, limit: str | None, index: Path) -> Planned:
-        """Append a benchmark; `limit` as in `Dataset.select`, `index` where the dataset's index is saved for other processes."""
-        rows = dataset.select(limit)
-        planned = Planned(benchmark, dataset, rows, node_names([dataset.ids[row] for row in rows]), repeats, self.cases, limit, index)
+    def add(
+        self, benchmark: Benchmark, dataset: Dataset, *, repeats: int, limit: str | None, index: Path, shard: Shard | None = None
+    ) -> Planned:
+        """Append a benchmark; `limit` as in `Dataset.select`, `index` where the dataset's index is saved for other processes.
+
+        `shard` takes its part of what `limit` leaves, whole tasks with all their repeats.
+        """
+        selected = dataset.select(limit)
+        rows = selected if shard is None else shard.take(selected, sum(planned.whole for planned in self.benchmarks))
+        names = node_names([dataset.ids[row] for row in rows])
+        planned = Planned(benchmark, dataset, rows, names, repeats, self.cases, limit, index, shard, len(selected))
         self.benchmarks.append(planned)
         self._firsts.append(planned.first)
         return planned
@@ -78,6 +92,19 @@ class Plan:
         """Benchmark, raw task id and repeat of a case number."""
         planned, position, repeat = self.locate(case)
         return CaseKey(planned.benchmark.name, planned.dataset.ids[planned.rows[position]], repeat)
+
+    def number(self, key: CaseKey) -> int | None:
+        """The case number of a key, or None where it is no case of this plan."""
+        if not self._positions:
+            self._positions = {
+                planned.benchmark.name: (planned, {planned.dataset.ids[row]: position for position, row in enumerate(planned.rows)})
+                for planned in self.benchmarks
+            }
+        planned, positions = self._positions.get(key.benchmark, (None, {}))
+        position = positions.get(key.task_id)
+        if planned is None or position is None or not 0 <= key.repeat < planned.repeats:
+            return None
+        return planned.first + position * planned.repeats + key.repeat
 
     def node_id(self, case: int) -> str:
         """The pytest node id of a case number, `gsm8k::0007-r2`."""
@@ -101,7 +128,13 @@ class Plan:
     def to_json(self) -> list[dict[str, Any]]:
         """The plan for another process on this machine: it reads the datasets by their indexes."""
         return [
-            {"benchmark": planned.benchmark.to_json(), "index": str(planned.index), "repeats": planned.repeats, "limit": planned.limit}
+            {
+                "benchmark": planned.benchmark.to_json(),
+                "index": str(planned.index),
+                "repeats": planned.repeats,
+                "limit": planned.limit,
+                "shard": planned.shard.to_json() if planned.shard else None,
+            }
             for planned in self.benchmarks
         ]
 
@@ -117,5 +150,6 @@ class Plan:
                 repeats=entry["repeats"],
                 limit=entry["limit"],
                 index=index,
+                shard=Shard.from_json(entry["shard"]) if entry["shard"] else None,
             )
         return plan

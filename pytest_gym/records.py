@@ -8,6 +8,7 @@ The JSON form of messages is Chat Completions' (plus `reasoning`); the modules i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -91,16 +92,21 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    `native` is what the wire API must get back unchanged once the tools have answered (signed thinking and the like), in its own form:
+    only `model/` reads it, and only turns with tool calls have it. Whoever changes such a turn drops it.
+    """
 
     role: Role
     content: str | tuple[Part, ...] = ""
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    native: tuple[Json, ...] = field(default=(), hash=False)
 
     def to_json(self) -> Json:
-        """The message as Chat Completions writes it, plus `reasoning`."""
+        """The message as Chat Completions writes it, plus `reasoning` and `native`."""
         content = self.content if isinstance(self.content, str) else [part.to_json() for part in self.content]
         data: Json = {"role": self.role, "content": content}
         if self.reasoning is not None:
@@ -109,6 +115,8 @@ class Message:
             data["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.tool_call_id is not None:
             data["tool_call_id"] = self.tool_call_id
+        if self.native:
+            data["native"] = list(self.native)
         return data
 
     @classmethod
@@ -121,6 +129,7 @@ class Message:
             data.get("reasoning"),
             tuple(ToolCall.from_json(call) for call in data.get("tool_calls") or ()),
             data.get("tool_call_id"),
+            tuple(data.get("native") or ()),
         )
 
 
@@ -149,6 +158,35 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of the answer, the natural logarithm of its probability, and the same for the likeliest tokens in its place.
+
+    JSON has no infinity: −9999 stands for it, as in Chat Completions.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+    def to_json(self) -> Json:
+        """The token as Chat Completions writes it, without its bytes."""
+        data: Json = {"token": self.token, "logprob": self.logprob}
+        if self.top:
+            data["top_logprobs"] = [{"token": token, "logprob": logprob} for token, logprob in self.top]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TokenLogprob:
+        """The token from Chat Completions' form. Raises KeyError, TypeError or ValueError where it is none."""
+        top = tuple((str(other["token"]), _finite(other["logprob"])) for other in data.get("top_logprobs") or ())
+        return cls(str(data["token"]), _finite(data["logprob"]), top)
+
+
+def _finite(logprob: Any) -> float:
+    return number if math.isfinite(number := float(logprob)) else -9999.0
+
+
+@dataclass(frozen=True, slots=True)
 class CaseError:
     """Why a case has no verdict. `kind` is one word of the taxonomy in docs/results.md, `message` one sentence."""
 
@@ -171,6 +209,8 @@ class Rollout:
 
     `messages` includes the prompt; `text` is the last answer of the assistant without its reasoning. `latency_s` counts from the first
     request sent to the last answer, in seconds; `attempts` is the number of requests sent, retries included.
+    Where the answer was streamed, `first_token_s` is the time to its first token (that of the first request, where there were several)
+    and `tokens_per_s` the output tokens per second from there to its end. `logprobs` belongs to the last answer, where asked for.
     Where `error` is set nothing came that could be judged.
     """
 
@@ -183,6 +223,9 @@ class Rollout:
     latency_s: float = 0.0
     attempts: int = 0
     error: CaseError | None = None
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     def to_json(self) -> Json:
         """The rollout with the keys of `rollouts.jsonl`."""
@@ -199,6 +242,12 @@ class Rollout:
             data["reasoning"] = self.reasoning
         if self.tool_calls:
             data["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        if self.first_token_s is not None:
+            data["first_token_s"] = self.first_token_s
+        if self.tokens_per_s is not None:
+            data["tokens_per_s"] = self.tokens_per_s
+        if self.logprobs is not None:
+            data["logprobs"] = [token.to_json() for token in self.logprobs]
         return data
 
     @classmethod
@@ -214,6 +263,9 @@ class Rollout:
             latency_s=data.get("latency_s") or 0.0,
             attempts=data.get("attempts") or 0,
             error=CaseError.from_json(data["error"]) if data.get("error") else None,
+            first_token_s=data.get("first_token_s"),
+            tokens_per_s=data.get("tokens_per_s"),
+            logprobs=None if data.get("logprobs") is None else tuple(TokenLogprob.from_json(token) for token in data["logprobs"]),
         )
 
 

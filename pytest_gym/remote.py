@@ -37,6 +37,7 @@ def configure_worker(config: pytest.Config, data: dict[str, Any]) -> GymState:
         data["misses"],
     )
     state.wanted = {name: set(names) for name, names in data["wanted"].items()}
+    state.only = None if data["only"] is None else frozenset(data["only"])
     engine = RemoteEngine(data["address"], data["token"])
     config.add_cleanup(engine.close)
     state.engine = engine
@@ -50,6 +51,7 @@ class RemoteEngine:
         self.stopped: str | None = None
         self._address, self._token = address, token
         self._socket: socket.socket | None = None
+        self._kept: tuple[int, Verdict | None] = (-1, None)
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
@@ -72,7 +74,12 @@ class RemoteEngine:
             self.stopped = reply["stop"]
             raise Stopped(reply["stop"], first=reply["first"], kind=reply["kind"])
         self.stopped = reply["stopped"]
+        self._kept = case, Verdict.from_json(reply["kept"]) if reply["kept"] else None
         return Rollout.from_json(reply["rollout"])
+
+    def kept(self, case: int) -> Verdict | None:
+        """The verdict that an earlier process of this run gave on the rollout that was just asked for, or None."""
+        return self._kept[1] if self._kept[0] == case else None
 
     def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
         """Wait for the async verifier's verdict on a rollout; None means the stored one."""

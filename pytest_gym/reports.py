@@ -37,6 +37,7 @@ class CaseReports:
                     planned,
                     make_body(state.by_name(planned.benchmark.name).expected, misses=state.misses),
                     state.wanted.get(planned.benchmark.name),
+                    state.only,
                 )
                 for planned in state.plan.benchmarks
             ]
@@ -75,7 +76,9 @@ class CaseReports:
         report = yield
         if isinstance(item, Case):
             if report.when == "setup":
-                if report.failed:
+                if report.skipped and item.gym_outcome:
+                    attach(report, item, item.gym_outcome)
+                elif report.failed:
                     outcome = item.gym_outcome if item.gym_outcome and "error" in item.gym_outcome else None
                     message = f"setup failed: {_crash_line(report)}"
                     attach(report, item, outcome or {"error": {"kind": "fixture", "message": message}})

@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
-import urllib.request
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_gym import __version__
 from pytest_gym import options as gym_options
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.display import GymTerminal
-from pytest_gym.engine import Engine, EngineOptions
-from pytest_gym.errors import ConfigError, GymError, RunError, Stopped, did_you_mean
-from pytest_gym.fingerprint import protocol
-from pytest_gym.model import load_wire
-from pytest_gym.model.client import ClientOptions, allowed_connections
+from pytest_gym.engine import Engine
+from pytest_gym.errors import GymError, RunError
+from pytest_gym.local import LocalEngine
+from pytest_gym.manifest import manifest, without_query
+from pytest_gym.model.client import allowed_connections
+from pytest_gym.opening import check_wanted, engine_options, look_whether_anybody_listens, open_plan
 from pytest_gym.records import CaseError, Landed, Result, Rollout, Verdict
+from pytest_gym.report.changes import changes_text
 from pytest_gym.report.markdown import summary_markdown
-from pytest_gym.resolve import open_dataset
-from pytest_gym.run import MANIFEST, SCHEMA, SUMMARY, SUMMARY_MD, RunFolder, default_folder
+from pytest_gym.resume import Resume
+from pytest_gym.reverify import Reverify
+from pytest_gym.run import CHANGES, MANIFEST, SUMMARY, SUMMARY_MD, RunFolder, default_folder
 from pytest_gym.settings import Settings
 from pytest_gym.state import GymState
 from pytest_gym.workers import Controller, EngineSocket
@@ -57,9 +55,12 @@ class GymSession:
         self.config, self.state, self.catalogue, self.settings = config, state, catalogue, settings
         self._cache = cache
         self.concurrency = state.options.concurrency
+        self.base_url: str | None = None
+        self.asks = state.origin is None or state.origin.asks
         self.started = time.time()
         self.folder: RunFolder | None = None
         self.engine: Engine | None = None
+        self._local: LocalEngine
         self._tally: Tally | None = None
         self._landed: deque[Landed] = deque()
         self.summary: dict[str, Any] | None = None
@@ -83,7 +84,7 @@ class GymSession:
     @property
     def shown_url(self) -> str:
         """The endpoint as it is shown: a query may hold a key."""
-        return _without_query(self.state.options.base_url or "")
+        return without_query(self.state.options.base_url or "")
 
     @property
     def shown_folder(self) -> str | None:
@@ -99,8 +100,18 @@ class GymSession:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Prepare the datasets, look whether anybody listens, make the run folder, start the engine: before workers start."""
         try:
-            self._open_datasets()
-            self._check_wanted()
+            sources = os.environ.get("GYM_SOURCES")
+            self.frozen = open_plan(
+                self.state,
+                cache=self._cache,
+                sources=self.config.invocation_params.dir / sources if sources else None,
+                lock=self.config.rootpath / "gym.lock",
+                say=self._say,
+                indexes=self._socket.folder if self._socket else None,
+            )
+            check_wanted(self.state)
+            if not self.state.plan.cases:
+                self.notes.append("this shard is empty: there are fewer tasks than shards, and nothing is asked")
             if gym_options.nothing_is_run(self.config):
                 return
             self._start_engine()
@@ -109,98 +120,85 @@ class GymSession:
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None:
             self.config.pluginmanager.register(GymTerminal(self, terminal), "gym-terminal")
+            # Not at the top: it needs numpy, which a mere look does not.
+            from pytest_gym.progress import register
 
-    def _open_datasets(self) -> None:
-        base = self.config.invocation_params.dir
-        sources = os.environ.get("GYM_SOURCES")
-        for number, selected in enumerate(self.state.selected):
-            opened = open_dataset(
-                selected,
-                cache=self._cache,
-                sources=base / sources if sources else None,
-                lock=self.config.rootpath / "gym.lock",
-                progress=self._say,
-            )
-            # A file that lives beside its config is frozen by the repository that both are in.
-            self.frozen[selected.benchmark.name] = opened.frozen or not selected.spec.sources
-            index = Path()
-            if self._socket is not None:
-                # Workers read the index, not the rows: each of them would parse the whole file for its share.
-                index = self._socket.folder / f"{number}.index"
-                opened.dataset.save_index(index)
-            self.state.plan.add(
-                selected.benchmark,
-                opened.dataset,
-                repeats=self._repeats(selected.spec.num_repeats),
-                limit=self.state.options.limit,
-                index=index,
-            )
-        if not self.state.plan.cases:
-            raise ConfigError("there is no case to run: no benchmark has a row")
-
-    def _repeats(self, documented: int) -> int:
-        options = self.state.options
-        if options.demo and not options.repeats and documented == 1:
-            from pytest_gym.demo import REPEATS
-
-            return REPEATS
-        return options.repeats or documented
-
-    def _check_wanted(self) -> None:
-        for name, wanted in self.state.wanted.items():
-            planned = next(planned for planned in self.state.plan.benchmarks if planned.benchmark.name == name)
-            known = {f"{task}-r{repeat}" for task in planned.names for repeat in range(planned.repeats)}
-            for case in sorted(wanted - known):
-                near = did_you_mean(case, known, otherwise=f" (cases go from {min(known)} to {max(known)})")
-                raise ConfigError(f"{name} has no case {case!r}{near}")
+            progress = register(self, terminal, distributed=self._socket is not None)
+            if progress is not None:
+                self._local.tick = progress.tick
 
     def _start_engine(self) -> None:
-        options, plan, get = self.state.options, self.state.plan, self.settings.get
-        base_url, model, key = options.base_url or "", self.model, gym_options.api_key(options)
-        if options.demo:
+        state, options, plan = self.state, self.state.options, self.state.plan
+        key = gym_options.api_key(options)
+        if options.demo and self.asks:
             from pytest_gym.demo import DemoServer
 
-            self.demo = DemoServer(plan, {s.benchmark.name: s.reference for s in self.state.selected})
-            base_url = self.demo.start()
-        else:
-            _look_whether_anybody_listens(base_url)
-        self.base_url = base_url
+            self.demo = DemoServer(plan, {s.benchmark.name: s.reference for s in state.selected})
+            self.base_url = self.demo.start()
+        elif self.asks:
+            self.base_url = options.base_url or ""
+            look_whether_anybody_listens(self.base_url)
         self.concurrency = allowed_connections(options.concurrency)
         if self.concurrency < options.concurrency:
             self.notes.append(
                 f"{self.concurrency} connections instead of {options.concurrency}: the limit on open files allows no more (ulimit -n)"
             )
-        names = [planned.benchmark.name for planned in plan.benchmarks]
-        base = self.config.invocation_params.dir
-        path = base / options.output if options.output else default_folder(base, names, self.started)
-        self.folder = RunFolder(path, ignore_parent=not options.output)
-        engine_options = EngineOptions(
-            model=model,
-            client=ClientOptions(
-                base_url=base_url,
-                concurrency=self.concurrency,
-                timeout=get("client.timeout"),
-                connect=get("client.timeout.connect"),
-                first_byte=get("client.timeout.first_byte"),
-                max_retries=get("client.max_retries"),
-            ),
-            wire=load_wire(options.api),
-            key=key,
-            harnesses={s.benchmark.name: s.harness for s in self.state.selected},
-            sampling={s.benchmark.name: s.benchmark.sampling for s in self.state.selected},
-            judges={s.benchmark.name: s.call_async for s in self.state.selected if s.verifier.is_async},
-            stop_after_errors=get("client.stop_after_errors"),
-            outcomes={kind: get(f"outcomes.{kind}") for kind in ("context_length", "content_filter")},
-        )
-        self.engine = Engine(plan, self.folder.journal, engine_options, landed=self._landed.append)
+        self._open_folder()
+        assert self.folder is not None
+        given = engine_options(state, self.settings, model=self.model, base_url=self.base_url, concurrency=self.concurrency, key=key)
+        self.engine = Engine(plan, self.folder.journal, given, landed=self._landed.append)
         self.engine.start(*([self._socket.serve] if self._socket else []))
-        self.state.engine = LocalEngine(self.engine)
+        self._local = LocalEngine(self.engine)
+        state.engine = self._local
         # Now and not at the first report: a Ctrl-C in the middle of numpy's import would leave half of it, and no summary.
         self.tally()
         if self._socket is not None:
-            wanted = {name: sorted(cases) for name, cases in self.state.wanted.items()}
-            self._controller.plan, self._controller.extra = plan, {"misses": self.state.misses, "wanted": wanted, "split": options.split}
+            wanted = {name: sorted(cases) for name, cases in state.wanted.items()}
+            self._controller.plan, self._controller.extra = (
+                plan,
+                {
+                    "misses": state.misses,
+                    "wanted": wanted,
+                    "only": None if state.only is None else sorted(state.only),
+                    "split": options.split,
+                },
+            )
         self.folder.write_json(MANIFEST, self._manifest(None))
+
+    def _open_folder(self) -> None:
+        """Make the run folder, or open the resumed run's, and put into its journal what is known already."""
+        state, options, plan = self.state, self.state.options, self.state.plan
+        base, origin = self.config.invocation_params.dir, state.origin
+        if origin is not None:
+            origin.check(self._manifest(None))
+        resumed = origin.run.path if isinstance(origin, Resume) else None
+        names = [planned.benchmark.name for planned in plan.benchmarks]
+        path = base / options.output if options.output else default_folder(base, names, self.started, options.shard)
+        self.folder = RunFolder(resumed or path, ignore_parent=not options.output and not resumed, resume=resumed is not None)
+        if self.folder.taken_over:
+            self.notes.append(f"the lock of {self.folder.taken_over} was left behind, and is taken over")
+        if origin is None:
+            self.folder.open_journal(plan)
+            return
+        origin.prepare(plan)
+        self.folder.open_journal(plan)
+        journal = self.folder.journal
+
+        def seen(case: int, rollout: Rollout) -> None:
+            self._landed.append(Landed.of(case, rollout))
+
+        try:
+            self.notes += origin.preload(plan, journal, seen)
+        except GymError:
+            if resumed is None:
+                self.folder.discard()
+            raise
+        if not origin.asks:
+            for case in range(plan.cases):
+                if not journal.has(case):
+                    nothing = Rollout(error=CaseError("no_response", origin.absent(plan.key(case))))
+                    journal.add_rollout(case, nothing)
+                    seen(case, nothing)
 
     # -- while cases run ----------------------------------------------------------------------------------------------------------------
 
@@ -233,14 +231,17 @@ class GymSession:
         try:
             if "rollout" in data:
                 rollout = Rollout.from_json(json.loads(data["rollout"]))
-                self.folder.journal.add_rollout(case, key, rollout)
+                self.folder.journal.add_rollout(case, rollout)
                 tally.landed(Landed.of(case, rollout))
-            self.folder.journal.add_verdict(key, outcome)
+            if not data.get("kept"):
+                self.folder.journal.add_outcome(case, outcome)
         except RunError as error:
             self.trouble = self.trouble or str(error)
             if self.engine is not None:
                 self.engine.stop(str(error), error.kind)
         tally.judged(case, outcome)
+        if isinstance(self.state.origin, Reverify):
+            self.state.origin.judged(case, outcome)
         planned, position, repeat = plan.locate(case)
         verdict, error_ = (outcome, None) if isinstance(outcome, Verdict) else (None, outcome)
         result = Result(key.benchmark, key.task_id, planned.rows[position], repeat, verdict, error_)
@@ -270,8 +271,11 @@ class GymSession:
         tally = self.tally()
         wall_s = time.monotonic() - self._began
         self.summary = tally.summary(demo=self.state.options.demo, wall_s=wall_s)
-        complete = len(tally.outcomes) == self.state.plan.cases
-        folder, summary = self.folder, self.summary
+        complete = self.folder.journal.complete
+        folder, summary, origin = self.folder, self.summary, self.state.origin
+        if not self.state.plan.cases and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            # A shard too many (12 jobs for 10 tasks) has done all that it had to: it must not fail a whole array.
+            session.exitstatus = exitstatus = pytest.ExitCode.OK
         code = int(pytest.ExitCode.INTERRUPTED) if self._interrupted or self.trouble else int(exitstatus)
 
         def page() -> None:
@@ -279,55 +283,55 @@ class GymSession:
             folder.write_text(SUMMARY_MD, text)
             _append_step_summary(text)
 
+        def changes() -> None:
+            if isinstance(origin, Reverify):
+                folder.write_json(CHANGES, origin.changes())
+
         # Each for itself: what the disk refuses of one must not cost the others.
         for write in (
             lambda: folder.write_json(SUMMARY, summary),
             lambda: folder.write_json(MANIFEST, self._manifest(code)),
             page,
-            lambda: folder.fold(self.state.plan, tally.outcomes),
+            folder.fold,
+            changes,
         ):
             try:
                 write()
             except RunError as error:
                 self.trouble = self.trouble or str(error)
+        self._close_with(folder)
         folder.journal.close(remove=complete and not self.trouble)
+        folder.unlock()
         if self.trouble and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             session.exitstatus = pytest.ExitCode.INTERRUPTED
         self.config.hook.pytest_gym_run_finished(config=self.config, run=self.folder.path, summary=self.summary)
 
+    def _close_with(self, folder: RunFolder) -> None:
+        """The last lines of the scorecard: what has changed, and how to go on."""
+        origin = self.state.origin
+        if isinstance(origin, Reverify):
+            self.closing += changes_text(origin.changes(), folder=CHANGES)
+        left = folder.journal.without_verdict(self.engine.begun) if self.engine else 0
+        if left and self.asks and not self.state.options.demo:
+            workers = self.config.getoption("numprocesses", None)
+            words = f"pytest --gym-resume={self.shown_folder}" + (f" -n {workers}" if workers else "")
+            self.closing += [f"{left:,} cases have no verdict; this goes on with them:", f"  {words}"]
+
     def _manifest(self, exit_code: int | None) -> dict[str, Any]:
-        plan, options = self.state.plan, self.state.options
-        shown = {name: value for name, value in options.to_json().items() if value not in (None, [], False)}
-        if "base_url" in shown:
-            shown["base_url"] = self.shown_url
+        state = self.state
         reported = self._tally.reported_models.most_common(1) if self._tally else []
-        return {
-            "schema": SCHEMA,
-            "pytest_gym": __version__,
-            "started": _stamp(self.started),
-            "finished": None if exit_code is None else _stamp(time.time()),
-            "exit_code": exit_code,
-            "options": {**shown, "settings": self.settings.to_json()},
-            "planned": {"cases": plan.cases, "selection": _selection(self.config)},
-            "seed": int(options.limit.partition("@")[2]) if options.limit and "@" in options.limit else None,
-            "model": {
-                "name": self.model,
-                "base_url": "demo" if options.demo else _without_query(self.base_url),
-                "api": options.api,
-                "reported": reported[0][0] if reported else None,
-            },
-            "demo": options.demo,
-            "shard": None,
-            "benchmarks": {
-                planned.benchmark.name: protocol(
-                    self.state.by_name(planned.benchmark.name),
-                    planned,
-                    frozen=self.frozen[planned.benchmark.name],
-                    overridden=self.engine.overridden if self.engine else (),
-                )
-                for planned in plan.benchmarks
-            },
-        }
+        return manifest(
+            state,
+            self.settings,
+            started=self.started,
+            exit_code=exit_code,
+            model=self.model,
+            base_url="demo" if state.options.demo else self.base_url,
+            reported=reported[0][0] if reported else None,
+            selection=_selection(self.config),
+            frozen=self.frozen,
+            overridden=self.engine.overridden if self.engine else (),
+        )
 
     def close(self) -> None:
         """End threads and servers, whatever has happened; may be called again."""
@@ -337,51 +341,8 @@ class GymSession:
             self.demo.close()
         if self._socket is not None:
             self._socket.close()
-
-
-class LocalEngine:
-    """The engine in this very process; implements `state.EngineAccess`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def stopped(self) -> str | None:
-        """Why nothing more is asked, or None."""
-        return self._engine.stopped
-
-    def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
-        """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
-        self._engine.begin(cases, overridden=overridden)
-
-    def rollout(self, case: int) -> Rollout:
-        """Wait for the rollout of a case. Raises Stopped where it will never come."""
-        self._engine.future(case).result()
-        return self._engine.take(case)
-
-    def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
-        """Wait for the async verifier's verdict on a rollout; None means the stored one."""
-        try:
-            return self._engine.judge(case, rollout).result()
-        except CancelledError:
-            raise Stopped(self._engine.stopped or "the engine has ended", first=False, kind="stopped") from None
-
-
-def _look_whether_anybody_listens(base_url: str) -> None:
-    url = urlsplit(base_url)
-    if urllib.request.getproxies().get(url.scheme) and not urllib.request.proxy_bypass(url.hostname or ""):
-        return
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        socket.create_connection((url.hostname or "", port), timeout=2).close()
-    except TimeoutError:
-        # A slow way there is no proof that nobody is: the client's own time-outs decide.
-        return
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        pytest.exit(
-            f"gym: nothing listens at {_without_query(base_url)} ({reason}): start the endpoint, or check --gym-base-url", returncode=2
-        )
+        if self.folder is not None:
+            self.folder.unlock()
 
 
 def _append_step_summary(text: str) -> None:
@@ -399,11 +360,3 @@ def _selection(config: pytest.Config) -> dict[str, Any]:
     """What the command line selects beyond the benchmarks, by the names of pytest's own options."""
     chosen = {name: config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "failedfirst", "deselect", "stepwise")}
     return {name: value for name, value in chosen.items() if value}
-
-
-def _without_query(url: str) -> str:
-    return url.partition("?")[0]
-
-
-def _stamp(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

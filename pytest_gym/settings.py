@@ -25,8 +25,9 @@ FREE = ".*"
 class Setting:
     """One line of the table.
 
-    `type` is `number`, `integer`, `text`, `texts` (a text or a list of texts) or `any`; `protocol` says that it can move a score and is
-    part of the fingerprint. `choices` lists the allowed values, `low` and `high` bound a number; `above` excludes `low` itself.
+    `type` is `number`, `integer`, `text`, `texts` (a text or a list of texts), `flag`, `mapping` or `any`; `protocol` says that it can
+    move a score and is part of the fingerprint. `choices` lists the allowed values, `low` and `high` bound a number; `above` excludes
+    `low` itself.
     A name that ends in `.*` stands for any further dotted name. A default of None means: not set, nothing is sent.
     """
 
@@ -45,6 +46,7 @@ class Setting:
         if self.choices:
             return " or ".join(repr(choice) for choice in self.choices)
         words = {"number": "a number", "integer": "a whole number", "text": "a text", "texts": "a text or a list of texts"}
+        words |= {"flag": "true or false", "mapping": "a mapping"}
         text = words.get(self.type, "any value")
         if self.low is not None:
             text += f" {'above' if self.above else 'of at least'} {self.low:g}"
@@ -63,6 +65,8 @@ class Setting:
             "integer": isinstance(value, int) and not isinstance(value, bool),
             "text": isinstance(value, str),
             "texts": isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value)),
+            "flag": isinstance(value, bool),
+            "mapping": isinstance(value, dict),
         }.get(self.type, True)
         if fits and self.choices:
             fits = value in self.choices
@@ -84,12 +88,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sampling.max_tokens", "integer", None, "Most tokens of one answer, reasoning included", True, low=1),
     Setting("sampling.seed", "integer", None, "Seed that the server is asked to sample with", True),
     Setting("sampling.stop", "texts", None, "Texts at which the answer ends", True),
+    Setting("sampling.response_format", "mapping", None, "Structured output, in the form of Chat Completions for every API", True),
+    Setting("sampling.logprobs", "flag", None, "Ask for the log probability of each token, and keep them with the rollout", True),
+    Setting("sampling.top_logprobs", "integer", None, "Ask for the likeliest tokens in each place as well", True, low=0, high=20),
+    Setting("sampling.stream", "flag", None, "Have answers streamed, which measures the time to the first token and the tokens per second"),
     Setting("sampling.extra_body.*", "any", None, "Any further key of the request body, for example sampling.extra_body.top_k", True),
-    Setting("client.timeout", "number", 600.0, "Seconds that one request may take", low=0, above=True),
+    Setting("client.timeout", "number", 600.0,
+            "Seconds from sending a request to the end of its answer, for each attempt", low=0, above=True),
     Setting("client.timeout.connect", "number", 10.0, "Seconds that connecting may take", low=0, above=True),
     Setting("client.timeout.first_byte", "number", None, "Seconds until an answer begins (not set: client.timeout)", low=0, above=True),
-    Setting("client.max_retries", "integer", 5, "Further attempts after an error that may pass", low=0),
+    Setting("client.max_retries", "integer", 5, "Further attempts after an error that may pass (0: none, after no error)", low=0),
+    Setting("client.rate_limit_wait", "number", 600.0, "Seconds without any answer that a limit on the rate (429, or 503 with Retry-After) "
+            "is waited out beyond client.max_retries (0: not at all)", low=0),
+    Setting("client.max_reply_mb", "number", 64.0, "Megabytes that one answer may have, unpacked", low=0, above=True),
     Setting("client.stop_after_errors", "integer", 20, "Errors in a row, without an answer between, that stop the run (0: never)", low=0),
+    Setting("judge.concurrency", "integer", 64, "Async verifiers (judges) at work at once", low=1),
     Setting("data.cache", "text", None, "Folder for downloaded and prepared data (not set: the user's cache folder)"),
     Setting("outcomes.context_length", "text", "missing", "How a prompt beyond the model's context counts", True, _OUTCOME),
     Setting("outcomes.content_filter", "text", "missing", "How an answer withheld by the API's content filter counts", True, _OUTCOME),
@@ -134,6 +147,11 @@ class Settings:
             else:
                 datasets = tuple(replace(spec, num_repeats=value) for spec in datasets)
         return replace(benchmark, sampling=sampling, verifier_options=options, datasets=datasets)
+
+    @staticmethod
+    def moves_scores(name: str) -> bool:
+        """Whether the setting `name` can move a score, so that it is part of the protocol."""
+        return _find(name, "settings").protocol
 
     def place(self, benchmark: Benchmark) -> str:
         """How an error about a benchmark's verifier options begins: its config's line, and the settings that change them."""

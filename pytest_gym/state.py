@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytest_gym.cases import Case
 from pytest_gym.errors import VerifierError
+from pytest_gym.journal import Journal
 from pytest_gym.options import Options
-from pytest_gym.plan import Plan
+from pytest_gym.plan import CaseKey, Plan
 from pytest_gym.records import CaseError, Rollout, Task, Verdict
 from pytest_gym.resolve import Selected
 
@@ -31,8 +32,34 @@ class EngineAccess(Protocol):
     def rollout(self, case: int) -> Rollout:
         """Wait for the rollout of a case. Raises Stopped where it will never come."""
 
+    def kept(self, case: int) -> Verdict | None:
+        """The verdict that an earlier process of this run gave on the rollout that was just asked for, or None."""
+
     def judge(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
         """Wait for the async verifier's verdict on a rollout; None means the stored one."""
+
+
+class Origin(Protocol):
+    """Where rollouts are from, if not (all) from the model: an earlier run, or a file."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the model is asked for what is missing."""
+
+    def check(self, manifest: Mapping[str, Any]) -> None:
+        """Compare today's manifest with that of the origin. Raises ConfigError where they do not go together."""
+
+    def prepare(self, plan: Plan) -> None:
+        """Make the locked run folder ready, before its journal is opened."""
+
+    def preload(self, plan: Plan, journal: Journal, seen: Callable[[int, Rollout], None]) -> list[str]:
+        """Put into the journal what is there; `seen` hears of each rollout. Returns notes for the header."""
+
+    def absent(self, key: CaseKey) -> str:
+        """Why a planned case has no rollout."""
+
+    def manifest(self) -> dict[str, Any]:
+        """Further keys of `run.json`."""
 
 
 @dataclass
@@ -47,6 +74,10 @@ class GymState:
     wanted: Mapping[str, set[str]] = field(default_factory=dict)
     overridden: tuple[str, ...] = ()
     """Which of our fixtures, `rollout` and `verifier`, a conftest defines anew."""
+    origin: Origin | None = None
+    """Only in the process that the user started; None where the model is asked for everything."""
+    only: frozenset[int] | None = None
+    """The cases that a resumed run selected; None means all."""
 
     def by_name(self, name: str) -> Selected:
         """What was selected under a benchmark's name."""

@@ -26,9 +26,8 @@ class Tally:
         self.plan = plan
         self.benchmarks = [_Counts(planned) for planned in plan.benchmarks]
         self._of = dict(zip(plan.benchmarks, self.benchmarks, strict=True))
-        self.outcomes: dict[int, Verdict | CaseError] = {}
         self.requests = 0
-        self._counted: set[int] = set()
+        self._counted = bytearray(plan.cases)
         self.reported_models: Counter[str] = Counter()
 
     def landed(self, rollout: Landed) -> None:
@@ -36,10 +35,10 @@ class Tally:
         case = rollout.case
         planned, position, repeat = self.plan.locate(case)
         counts = self._of[planned]
-        if case in self._counted:
+        if self._counted[case]:
             # A conftest has changed what was counted already: its tokens and requests were spent once.
             rollout = rollout._replace(attempts=0, usage=Usage())
-        self._counted.add(case)
+        self._counted[case] = True
         self.requests += rollout.attempts
         if rollout.model:
             self.reported_models[rollout.model] += 1
@@ -66,7 +65,6 @@ class Tally:
         """Note a verdict, or why there is none; a later one for the same case counts."""
         planned, position, repeat = self.plan.locate(case)
         counts = self._of[planned]
-        self.outcomes[case] = outcome
         if isinstance(outcome, CaseError):
             counts.errors[case] = outcome.kind
             counts.rewards[position, repeat] = counts.passed[position, repeat] = np.nan

@@ -81,7 +81,9 @@ class EngineSocket:
             return json.dumps({"stop": str(stop), "first": stop.first, "kind": stop.kind}).encode()
         raw = engine.journal.raw(case)
         assert raw is not None
-        return b'{"stopped":' + json.dumps(engine.stopped).encode() + b',"rollout":' + raw + b"}"
+        kept = engine.kept(case)
+        head = {"stopped": engine.stopped, "kept": kept.to_json() if kept else None}
+        return json.dumps(head).encode()[:-1] + b',"rollout":' + raw + b"}"
 
     def close(self) -> None:
         """Remove the private directory."""
@@ -150,7 +152,9 @@ def is_distributed(config: pytest.Config) -> bool:
         raise pytest.UsageError("--dist=each would count every case once per worker: use --dist=load, or -n N alone")
     for spec in specs:
         if "popen" not in spec.split("//")[0]:
-            raise pytest.UsageError(f"--tx={spec}: pytest-gym distributes on this machine only (popen, or -n N)")
+            raise pytest.UsageError(
+                f"--tx={spec}: pytest-gym distributes on this machine only (-n N); for several machines use --gym-shard, docs/shards.md"
+            )
     return True
 
 

@@ -53,7 +53,7 @@ def reference(task: Task, *, field: str = "answer") -> str:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in list(os.environ):
-        if name.startswith(("GYM_", "PYTEST_XDIST", "OPENAI_", "HF_")) and name != "GYM_SOURCES":
+        if name.startswith(("GYM_", "PYTEST_XDIST", "OPENAI_", "ANTHROPIC_", "HF_")) and name != "GYM_SOURCES":
             monkeypatch.delenv(name)
     for name in (
         "PYTEST_ADDOPTS",

@@ -157,7 +157,8 @@ def test_the_table_is_printed_whole():
         assert f"| `{setting.name}` |" in text
     assert "`<benchmark>.verifier.*`" in text
     assert {len(line.split(" | ")) for line in text.splitlines()[2:]} == {5}
-    assert SAMPLING_KEYS == ("temperature", "top_p", "max_tokens", "seed", "stop", "extra_body")
+    own = ("response_format", "logprobs", "top_logprobs", "stream")
+    assert SAMPLING_KEYS == ("temperature", "top_p", "max_tokens", "seed", "stop", *own, "extra_body")
 
 
 @given(st.text(alphabet='abgsm8k.=sampling/ver{}[]1-"', max_size=40))

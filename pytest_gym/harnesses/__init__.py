@@ -14,18 +14,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_gym.errors import ConfigError, did_you_mean
-from pytest_gym.records import FinishReason, Message, Rollout, Task, Usage
+from pytest_gym.records import FinishReason, Message, Rollout, Task, TokenLogprob, Usage
 from pytest_gym.verify import load_module
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of the model: the message, why it ended, what it cost, and the model's name as the server reports it."""
+    """One answer of the model: the message, why it ended, what it cost, and the model's name as the server reports it.
+
+    A harness that goes on after tool calls puts `message` itself into the conversation: it holds what the API wants back with them.
+    `logprobs` are the answer's tokens with their log probabilities, where they were asked for and given.
+    """
 
     message: Message
     finish_reason: FinishReason
     usage: Usage
     model: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 class Model(Protocol):

@@ -33,7 +33,8 @@ def scorecard(
 
     summary: the content of `summary.json`. verbosity: below 0 one score line per benchmark and nothing else, 0 everything, from 1 on with
     a row for each subset. width: columns that lines keep to (paths and very narrow terminals excepted).
-    run_folder: shown last, whole, so that it can be copied. notes: further sentences, one paragraph each.
+    run_folder: shown last, whole, so that it can be copied. notes: further sentences, one paragraph each; an indented
+    one is a line to be copied, and is not wrapped.
     """
     width = max(width, 40)
     demo = bool(summary.get("demo"))
@@ -53,7 +54,7 @@ def scorecard(
     for gate in summary.get("gates") or ():
         lines += _gate(gate, width)
     for note in notes:
-        lines += _wrapped(printable(note), width, "")
+        lines += [[(printable(note), _PLAIN)]] if note.startswith("  ") else _wrapped(printable(note), width, "")
     lines.append([(_pace(summary), _PLAIN)])
     if run_folder is not None:
         lines.append([("results in ", _PLAIN), (printable(run_folder), _BOLD)])

@@ -1,6 +1,7 @@
 """What the speed scripts share: a fixed-latency endpoint, and running a command with its whole-process time, processor time and memory.
 
-Run as a script it is the endpoint: `python tests/performance/measure.py LATENCY [GSM8K.jsonl]` prints its URL and serves until killed.
+Run as a script it is the endpoint: `python tests/performance/measure.py LATENCY [GSM8K.jsonl [PADDING]]` prints its URL and serves
+until killed.
 The only cost of an answer is the latency, so that what is measured is the client. Figures are ratios within one run: machines differ.
 """
 
@@ -52,9 +53,9 @@ def pytest(*words: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def endpoint(latency: float, answers: Path | None = None) -> Iterator[str]:
-    """The endpoint in a process of its own; gives its base URL."""
-    words = [sys.executable, __file__, str(latency), *([str(answers)] if answers else [])]
+def endpoint(latency: float, answers: Path | None = None, *, padding: int = 0) -> Iterator[str]:
+    """The endpoint in a process of its own; gives its base URL. Answers are made `padding` characters longer."""
+    words = [sys.executable, __file__, str(latency), str(answers or ""), str(padding)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -66,8 +67,8 @@ def endpoint(latency: float, answers: Path | None = None) -> Iterator[str]:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, latency: float, gold: dict[str, str]) -> None:
-        self.latency, self.gold, self.buffer = latency, gold, b""
+    def __init__(self, latency: float, gold: dict[str, str], padding: int) -> None:
+        self.latency, self.gold, self.padding, self.buffer = latency, gold, "x" * padding, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -85,7 +86,11 @@ class _Connection(asyncio.Protocol):
     def answer(self, body: bytes) -> None:
         question = json.loads(body)["messages"][-1]["content"].rsplit("\n\n", 1)[-1].strip()
         value = self.gold.get(question[:80], "42")
-        choice = {"index": 0, "message": {"role": "assistant", "content": f"So it is \\boxed{{{value}}}."}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": f"{self.padding}So it is \\boxed{{{value}}}."},
+            "finish_reason": "stop",
+        }
         reply = {"id": "x", "model": "m", "choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}
         payload = json.dumps(reply).encode()
         if not self.transport.is_closing():
@@ -93,16 +98,16 @@ class _Connection(asyncio.Protocol):
             self.transport.write(head + payload)
 
 
-async def _serve(latency: float, answers: str | None) -> None:
+async def _serve(latency: float, answers: str, padding: int) -> None:
     gold = {}
     if answers:
         rows = [json.loads(line) for line in Path(answers).read_text(encoding="utf-8").splitlines()]
         gold = {row["question"].strip()[:80]: row["answer"].rsplit("####", 1)[-1].strip().replace(",", "") for row in rows}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(latency, gold), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: _Connection(latency, gold, padding), "127.0.0.1", 0, backlog=4096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None))
+    asyncio.run(_serve(float(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "", int(sys.argv[3]) if len(sys.argv) > 3 else 0))
