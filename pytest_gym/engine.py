@@ -20,16 +20,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pytest_gym.errors import DataError, GymError, ModelError, RunError, Stopped
+from pytest_gym.errors import DataError, ModelError, RunError, Stopped
 from pytest_gym.harnesses import Harness
 from pytest_gym.journal import Journal
+from pytest_gym.judging import Judge, Judging, is_ending
 from pytest_gym.model import Wire
 from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.plan import Plan
 from pytest_gym.records import CaseError, Landed, Rollout, Usage, Verdict
 from pytest_gym.traffic import Traffic
-from pytest_gym.verify import check_verdict, clean, explain_exception
+from pytest_gym.verify import clean
 
 _FRESH, _FRESH_SIZE = 2000, 8192
 
@@ -52,7 +53,7 @@ class EngineOptions:
     key: str | None
     harnesses: Mapping[str, Harness]
     sampling: Mapping[str, Mapping[str, Any]]
-    judges: Mapping[str, Callable[..., Coroutine[Any, Any, Verdict]]]
+    judges: Mapping[str, Judge]
     judging: int
     kept: tuple[str, ...] | None
     stop_after_errors: int
@@ -72,10 +73,7 @@ class Engine:
         self._queue: deque[int] = deque()
         self._known = bytearray(plan.cases)
         self._waiters: dict[int, list[Future[None]]] = {}
-        self._to_judge: deque[int] = deque()
-        self._judging: set[asyncio.Task[None]] = set()
-        self._judge_known = bytearray(plan.cases)
-        self._judge_waiters: dict[int, list[asyncio.Future[None]]] = {}
+        self._judging = Judging(plan, journal, options.judges, options.judging, self.stop)
         self._kept = journal.judgements()
         self._fresh: dict[int, Rollout] = {}
         self.overridden: tuple[str, ...] = ()
@@ -127,7 +125,7 @@ class Engine:
             self.stop(str(error), error.kind)
         self._call(self._awake)
         if self.options.judges and not overridden:
-            self._call(partial(self._judge_stored, tuple(cases)))
+            self._call(partial(self._judging.stored, tuple(cases)))
 
     def future(self, case: int) -> Future[None]:
         """A future that ends when the rollout of `case` is in the journal, or with Stopped. A case not yet known is put in front."""
@@ -157,6 +155,10 @@ class Engine:
     def kept(self, case: int) -> Verdict | None:
         """The verdict that an earlier process of this run gave, or None."""
         return self.journal.verdict(case) if self._kept[case] else None
+
+    def judges(self, case: int) -> bool:
+        """Whether the case's verifier is async, and so runs here."""
+        return self.plan.locate(case)[0].benchmark.name in self.options.judges
 
     def judge(self, case: int, rollout: Rollout | None) -> Future[Verdict | CaseError]:
         """Have the benchmark's async verifier judge a rollout; None means the stored one, which is judged once. Raises Stopped."""
@@ -263,7 +265,7 @@ class Engine:
             finally:
                 for server in servers:
                     server.close()
-                ending = (*slots, *self._judging)
+                ending = (*slots, *self._judging.tasks)
                 for task in ending:
                     task.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
@@ -308,7 +310,7 @@ class Engine:
         except DataError as error:
             rollout = _failed(error.kind, str(error), model)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if _is_ending(error):
+            if is_ending(error):
                 raise
             text = f"harness {planned.benchmark.harness!r} raised {type(error).__name__}: {error} on task {self.plan.key(case).task_id!r}"
             rollout = _failed("harness", clean(text), model)
@@ -321,8 +323,8 @@ class Engine:
                 f"the last: {rollout.error.message}",
                 rollout.error.kind,
             )
-        elif rollout.error is None and name in self.options.judges and not self.overridden:
-            self._judge_once(case)
+        elif rollout.error is None and not self.overridden:
+            self._judging.once(case)
 
     def _outcome(self, rollout: Rollout) -> Rollout:
         """An answer that the API's content filter took away is missing unless the setting says that it is wrong."""
@@ -347,77 +349,16 @@ class Engine:
         for future in waiters:
             future.set_result(None)
 
-    # -- async verifiers ------------------------------------------------------------------------------------------------------------
-
-    def _judge_once(self, case: int, *, next_: bool = False) -> None:
-        """Have a stored rollout judged, whoever asks first: a judge model costs money, and may change its mind."""
-        if self._judge_known[case] or self.journal.judged(case):
-            return
-        self._judge_known[case] = True
-        (self._to_judge.appendleft if next_ else self._to_judge.append)(case)
-        if len(self._judging) < self.options.judging:
-            slot = asyncio.ensure_future(self._judge_slot())
-            self._judging.add(slot)
-            slot.add_done_callback(self._judging.discard)
-
-    def _judge_stored(self, cases: Sequence[int]) -> None:
-        """Judge what an earlier process left unjudged."""
-        for case in cases:
-            ours = self.plan.locate(case)[0].benchmark.name in self.options.judges
-            if ours and self.journal.has(case) and not self.journal.failed(case):
-                self._judge_once(case)
-
-    async def _judge_slot(self) -> None:
-        while self._to_judge:
-            case = self._to_judge.popleft()
-            try:
-                rollout = self.journal.rollout(case)
-                assert rollout is not None
-                # What a judge model said was paid for, too: it is kept before the turn of its case comes.
-                self.journal.add_outcome(case, await self._judge(case, rollout))
-            except RunError as error:
-                self.stop(str(error), error.kind)
-            for waiter in self._judge_waiters.pop(case, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
-
     async def _verdict(self, case: int, rollout: Rollout | None) -> Verdict | CaseError:
-        if rollout is not None:
-            return await self._judge(case, rollout)
-        if not self.journal.judged(case):
-            self._judge_once(case, next_=True)
-            waiter = asyncio.get_running_loop().create_future()
-            self._judge_waiters.setdefault(case, []).append(waiter)
-            await waiter
-        outcome = self.journal.outcome(case)
+        outcome = await self._judging.verdict(case, rollout)
         if outcome is None:
             raise self._stopped()
         return outcome
-
-    async def _judge(self, case: int, rollout: Rollout) -> Verdict | CaseError:
-        planned, position, _ = self.plan.locate(case)
-        metric, name = planned.benchmark.metric, planned.benchmark.verifier
-        task = planned.task(position)
-        try:
-            verdict = await self.options.judges[planned.benchmark.name](task, rollout)
-            return check_verdict(verdict, verifier=name, low=metric.low, high=metric.high, threshold=metric.pass_threshold)
-        except GymError as error:
-            return CaseError(error.kind, str(error))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if _is_ending(error):
-                raise
-            return CaseError("verifier", explain_exception(error, name, task))
 
     def _stopped(self) -> Stopped:
         assert self._stop is not None
         first, self._told = not self._told, True
         return Stopped(self._stop[0], first=first, kind=self._stop[1])
-
-
-def _is_ending(error: BaseException) -> bool:
-    """Whether a CancelledError is the engine's own end, and not one that a harness or verifier let out."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _failed(kind: str, message: str, model: CaseModel | None) -> Rollout:

@@ -233,7 +233,7 @@ class GymSession:
                 rollout = Rollout.from_json(json.loads(data["rollout"]))
                 self.folder.journal.add_rollout(case, rollout)
                 tally.landed(Landed.of(case, rollout))
-            if not data.get("kept"):
+            if not data.get("kept") and not self._kept_by_engine(case, outcome):
                 self.folder.journal.add_outcome(case, outcome)
         except RunError as error:
             self.trouble = self.trouble or str(error)
@@ -246,6 +246,11 @@ class GymSession:
         verdict, error_ = (outcome, None) if isinstance(outcome, Verdict) else (None, outcome)
         result = Result(key.benchmark, key.task_id, planned.rows[position], repeat, verdict, error_)
         self.config.hook.pytest_gym_result(config=self.config, result=result)
+
+    def _kept_by_engine(self, case: int, outcome: Verdict | CaseError) -> bool:
+        """Whether the engine, in which async verifiers run, has put this very outcome into the journal."""
+        judged = self.engine is not None and self.engine.judges(case)
+        return judged and self.folder is not None and self.folder.journal.outcome(case) == outcome
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
