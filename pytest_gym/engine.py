@@ -28,7 +28,7 @@ from pytest_gym.model import Wire
 from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.plan import Plan
-from pytest_gym.records import CaseError, Landed, Rollout, Usage, Verdict
+from pytest_gym.records import CaseError, FinishReason, Landed, Rollout, Usage, Verdict
 from pytest_gym.traffic import Traffic
 from pytest_gym.verify import clean
 
@@ -303,8 +303,10 @@ class Engine:
             rollout = self._outcome(made)
         except ModelError as error:
             fatal = error.fatal
-            if error.kind == "context_length" and self.options.outcomes.get("context_length") == "wrong":
-                rollout = Rollout(messages=model.prompt if model else (), finish_reason="length", attempts=model.attempts if model else 0)
+            if self.options.outcomes.get(error.kind) == "wrong":
+                # An empty answer, which is judged as any other: the run says that this is what the model's limits are worth.
+                finish: FinishReason = "content_filter" if error.kind == "content_filter" else "length"
+                rollout = Rollout(messages=model.prompt if model else (), finish_reason=finish, attempts=model.attempts if model else 0)
             else:
                 rollout = _failed(error.kind, str(error), model)
         except DataError as error:

@@ -288,7 +288,8 @@ class _Table:
             "reason": reason,
         }
         if self.missing[rows].any():
-            ends = [float(np.mean(end[rows])) for end in self.ends(key)] if self.bounded(key) else []
+            # Sorted, because rounding may put ends that are equal the wrong way round.
+            ends = sorted(float(np.mean(end[rows])) for end in self.ends(key)) if self.bounded(key) else []
             result["bounds"] = ends if ends and all(math.isfinite(end) for end in ends) else None
         return result
 

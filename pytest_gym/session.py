@@ -253,7 +253,7 @@ class GymSession:
         return judged and self.folder is not None and self.folder.journal.outcome(case) == outcome
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """After one Ctrl-C or SIGTERM let what is in flight land, up to five seconds: it is paid for. A second one ends at once."""
         try:
             return (yield)
@@ -264,6 +264,11 @@ class GymSession:
                     self._say(f"\ngym: waiting up to 5 s for {self.engine.in_flight} answers that are on their way; once more ends at once")
                 self.engine.close(patience=5.0)
             raise
+        except EOFError:
+            if self._socket is None:
+                raise
+            # A worker that is killed while it starts takes execnet's channel with it, which xdist lets through.
+            raise session.Interrupted("a worker died while it was being started (out of memory?); what landed is kept") from None
 
     # -- at the end -----------------------------------------------------------------------------------------------------------------------
 
@@ -320,7 +325,10 @@ class GymSession:
         if left and self.asks and not self.state.options.demo:
             workers = self.config.getoption("numprocesses", None)
             words = f"pytest --gym-resume={self.shown_folder}" + (f" -n {workers}" if workers else "")
-            self.closing += [f"{left:,} cases have no verdict; this goes on with them:", f"  {words}"]
+            what = (
+                "1 case has no verdict; this goes on with it:" if left == 1 else f"{left:,} cases have no verdict; this goes on with them:"
+            )
+            self.closing += [what, f"  {words}"]
 
     def _manifest(self, exit_code: int | None) -> dict[str, Any]:
         state = self.state

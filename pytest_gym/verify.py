@@ -7,6 +7,7 @@ options, typed and validated against the config; positional parameters after `ta
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import inspect
 import math
@@ -100,6 +101,14 @@ def verifier(
     return Verifier(function, needs)
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles what is in the file: Python's cache goes by second and size, so that a changed == might run as it was."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def load_module(path: Path, prefix: str) -> types.ModuleType:
     """Load a Python file of a gym root under a unique module name, without touching sys.path.
 
@@ -109,13 +118,13 @@ def load_module(path: Path, prefix: str) -> types.ModuleType:
     name = f"pytest_gym_{prefix}_{path.stem}_{abs(hash(str(path))):x}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: is not a Python file that can be loaded")
+    loader = _FromSource(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None  # only missing where there is no loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         if isinstance(error, GymError):

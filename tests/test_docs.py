@@ -242,7 +242,7 @@ def formats_are_documented(run: Path) -> None:
 
 def test_error_kinds_are_documented():
     source = "".join(path.read_text() for path in (ROOT / "pytest_gym").rglob("*.py"))
-    kinds = set(re.findall(r"(?:_Failure|CaseError|_failed)\(\s*\"(\w+)\"|\bkind=\"(\w+)\"", source))
+    kinds = set(re.findall(r"(?:\bFailure|CaseError|_failed)\(\s*\"(\w+)\"|\bkind=\"(\w+)\"", source))
     kinds = {one or other for one, other in kinds} - {"stopped"}
     listed = set(re.findall(r"^\| `(\w+)` \| .* \| (?:goes on|stops) \|$", DOCUMENTS["docs/results.md"], re.M))
     assert kinds <= listed and len(listed) >= 15
