@@ -187,6 +187,7 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path) -> Aggregated
     Raises RunError where the folder holds a run already, or cannot be written.
     """
     # Not at the top: what only asks for help needs no numpy.
+    from pytest_gym.scorefile import SCORES, write_scores
     from pytest_gym.tally import Tally
 
     folder = RunFolder(output)
@@ -202,8 +203,10 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path) -> Aggregated
         merge.write(output / ROLLOUTS, seen)
         notes = list(_notes(runs, shares, merge, plan))
         manifest = _manifest(runs, shares, merge, plan)
-        summary = tally.summary(demo=bool(manifest["demo"]), wall_s=max(map(_wall_s, runs)))
+        scored = tally.scored()
+        summary = tally.summary(scored, demo=bool(manifest["demo"]), wall_s=max(map(_wall_s, runs)))
         folder.write_json(SUMMARY, summary)
+        write_scores(output / SCORES, scored)
         folder.write_text(SUMMARY_MD, summary_markdown(summary, manifest))
         # Last: a folder without it is no run, should anything above fail.
         folder.write_json(MANIFEST, manifest)
@@ -256,7 +259,7 @@ def _manifest(runs: Sequence[StoredRun], shares: Sequence[Share], merge: Merge, 
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "exit_code": 0,
         "options": {**options, "benchmark": list(_protocols(runs))},
-        "planned": {"cases": plan.cases, "selection": {}},
+        "planned": {"cases": plan.cases, "benchmarks": plan.sizes(), "selection": {}},
         "seed": first.get("seed"),
         "model": {name: _same(model.get(name) for model in _models(runs)) for name in first["model"]},
         "demo": first["demo"],

@@ -7,6 +7,7 @@ options (verify).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -73,6 +74,11 @@ class Metric:
     low: float = 0.0
     high: float = 1.0
     pass_threshold: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The metric as the manifest says it; an end that the range lacks is null."""
+        ends = [end if math.isfinite(end) else None for end in (self.low, self.high)]
+        return {"headline": self.headline, "direction": self.direction, "range": ends, "pass_threshold": self.pass_threshold}
 
 
 @dataclass(frozen=True)

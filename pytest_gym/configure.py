@@ -82,6 +82,8 @@ def _configure_main(config: pytest.Config) -> None:
         if config.getoption("gym_demo") and not gym_options.is_look(config):
             raise ConfigError("--gym-demo of what? Name a benchmark, as in --gym-benchmark=gsm8k --gym-demo; pytest --gym-list shows all")
         return
+    if options.json:
+        raise ConfigError("--gym-json: a run leaves its JSON in its folder (summary.json); the option goes with --gym-list and its like")
     if restored and arguments.asks:
         raise ConfigError(f"{gym_options.flag('resume' if options.resume else 'reverify')}: the run knows its cases; leave out the others")
     if arguments.roots:

@@ -77,3 +77,7 @@ class GymTerminal:
             for text, markup in line:
                 terminal.write(text, **markup)
             terminal.write_line("")
+        if verbosity < 0:
+            # How to go on is said however few the words are.
+            for note in session.closing:
+                terminal.write_line(note)

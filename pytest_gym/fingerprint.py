@@ -39,7 +39,7 @@ def protocol(
             "options": dict(selected.options),
             "source": _source_hash(selected.verifier.function),
         },
-        "metric": {"headline": benchmark.metric.headline, "pass_threshold": benchmark.metric.pass_threshold},
+        "metric": benchmark.metric.to_json(),
         "sampling": dict(benchmark.sampling),
         "outcomes": dict(outcomes),
         "num_repeats": planned.repeats,

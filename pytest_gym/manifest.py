@@ -39,7 +39,7 @@ def manifest(
         "finished": None if exit_code is None else stamp(time.time()),
         "exit_code": exit_code,
         "options": {**shown, "settings": settings.to_json()},
-        "planned": {"cases": plan.cases, "selection": dict(selection)},
+        "planned": {"cases": plan.cases, "benchmarks": plan.sizes(), "selection": dict(selection)},
         "seed": int(options.limit.partition("@")[2]) if options.limit and "@" in options.limit else None,
         "model": {
             "name": model,

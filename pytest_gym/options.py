@@ -30,6 +30,10 @@ class _Option(NamedTuple):
     metavar: str | None
     help: str
     choices: tuple[str, ...] = ()
+    optional: str | None = None
+    """What the option means without a value, where it may stand without one."""
+    twin: str | None = None
+    """The name of its ini and environment twins, where it is not the option's own."""
 
 
 DECLARED: Sequence[_Option] = (
@@ -49,12 +53,29 @@ DECLARED: Sequence[_Option] = (
     _Option("reverify", "text", "RUN", "Judge the answers of the run in this folder again, in a new run; nobody is asked"),
     _Option("responses", "text", "FILE", "Judge the answers in a JSON Lines file instead of asking a model"),
     _Option("set", "repeat", "NAME=VALUE", "A setting, such as sampling.temperature=0.7 (docs/settings.md); may be repeated"),
+    _Option(
+        "gate", "repeat", "GATE", "What must hold, such as 'gsm8k: pass@1 >= 0.85 at 95%' (docs/gates.md); may be repeated", twin="gates"
+    ),
+    _Option("baseline", "text", "RUN", "The run that gates and the scorecard compare with, task by task"),
+    _Option("max_errors", "text", "N|P%", "Missing data that gates tolerate: cases, or a share of them (default: 0)"),
+    _Option(
+        "stop_when_decided",
+        "text",
+        "P%",
+        "Leave out the rest once all gates are decided, for certain or with P% confidence",
+        optional="exact",
+    ),
+    _Option("by", "text", "FIELD", "Split scores by this field of the tasks instead of the benchmark's own subset"),
     _Option("show_failures", "text", "N", "Failed cases shown in full: a number or 'all' (default: 10)"),
-    _Option("list", "look", "FILTER", "List the benchmarks and exit; with a value, only those whose name, domain or tag matches"),
+    _Option(
+        "list", "look", "FILTER", "List the benchmarks and exit; with a value, only those whose name, domain or tag matches", optional=""
+    ),
     _Option("search", "look", "QUERY", "Search the benchmarks' names, descriptions, tags and needs, and exit"),
     _Option("show", "look", "NAME", "Show everything about one benchmark and exit"),
     _Option("aggregate", "look", "RUNS", "Merge the runs in these folders (commas, globs) into the new run folder that --gym-output names"),
-    _Option("json", "flag", None, "With --gym-list, --gym-search, --gym-show and --gym-aggregate: JSON alone on stdout"),
+    _Option("profile", "look", "RUN", "Show the numbers of the run in this folder: tasks, subsets, hardest and flakiest, and exit"),
+    _Option("compare", "look", "A,B", "Compare two runs task by task: what differs, by how much, how surely, and why; and exit"),
+    _Option("json", "flag", None, "With the options that only show something (--gym-list to --gym-compare): JSON alone on stdout"),
 )
 
 LOOKS = tuple(option.name for option in DECLARED if option.kind == "look")
@@ -83,11 +104,18 @@ class Options:
     reverify: str | None = None
     responses: str | None = None
     set: tuple[str, ...] = ()
+    gate: tuple[str, ...] = ()
+    baseline: str | None = None
+    max_errors: str | None = None
+    stop_when_decided: str | None = None
+    by: str | None = None
     show_failures: str = "10"
     list: str | None = None
     search: str | None = None
     show: str | None = None
     aggregate: str | None = None
+    profile: str | None = None
+    compare: str | None = None
     json: bool = False
     cases: tuple[str, ...] = field(default=(), metadata={"help": "node ids of cases that stood among the arguments"})
 
@@ -111,19 +139,19 @@ def declare(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
     group = parser.getgroup("gym", "LLM benchmarks as tests (pytest-gym)")
     for option in DECLARED:
-        dest = f"gym_{option.name}"
+        dest, said = f"gym_{option.name}", option.help.replace("%", "%%")
+        # '?' and not '*': pytest looks for its rootdir among all words that could be paths, before it knows this option.
+        optional: dict[str, Any] = {} if option.optional is None else {"nargs": "?", "const": option.optional}
         if option.kind == "flag":
-            group.addoption(flag(option.name), dest=dest, action="store_const", const=True, default=None, help=option.help)
+            group.addoption(flag(option.name), dest=dest, action="store_const", const=True, default=None, help=said)
         elif option.kind == "look":
-            # '?' and not '*': pytest looks for its rootdir among all words that could be paths, before it knows this option.
-            optional = {"nargs": "?", "const": ""} if option.name == "list" else {}
-            group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=option.help, **optional)
+            group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=said, **optional)
         else:
             repeated = {"action": "append"} if option.kind in ("list", "repeat") else {}
-            group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=option.help, **repeated)
+            group.addoption(flag(option.name), dest=dest, default=None, metavar=option.metavar, help=said, **repeated, **optional)
         if option.name not in TYPED_ONLY:
             kind = {"flag": "bool", "list": "args", "repeat": "linelist"}.get(option.kind, "string")
-            parser.addini(dest, f"The same as {flag(option.name)}", type=kind, default=None)  # type: ignore[arg-type]
+            parser.addini(ini_name(option), f"The same as {flag(option.name)}", type=kind, default=None)  # type: ignore[arg-type]
 
 
 def is_look(config: pytest.Config) -> bool:
@@ -199,14 +227,19 @@ def _raw(config: pytest.Config, option: _Option) -> tuple[Any, str]:
     given = config.getoption(f"gym_{option.name}", None)
     if given not in (None, []):
         return given, flag(option.name)
-    variable = f"GYM_{option.name.upper()}"
+    variable = ini_name(option).upper()
     if option.name not in TYPED_ONLY and os.environ.get(variable):
         value = os.environ[variable]
         return (value.splitlines() if option.kind == "repeat" else [value] if option.kind == "list" else value), f"the variable {variable}"
     if option.name in TYPED_ONLY:
         return None, ""
-    ini = config.getini(f"gym_{option.name}")
-    return (ini if ini not in (None, "", []) else None), f"the ini value gym_{option.name}"
+    ini = config.getini(ini_name(option))
+    return (ini if ini not in (None, "", []) else None), f"the ini value {ini_name(option)}"
+
+
+def ini_name(option: _Option) -> str:
+    """The name of the option's ini twin; its environment twin has the same in capitals."""
+    return f"gym_{option.twin or option.name}"
 
 
 def _parsed(option: _Option, value: Any, where: str) -> Any:

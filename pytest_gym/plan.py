@@ -82,6 +82,13 @@ class Plan:
         """Number of cases of all benchmarks."""
         return self.benchmarks[-1].first + self.benchmarks[-1].cases if self.benchmarks else 0
 
+    def sizes(self) -> dict[str, dict[str, Any]]:
+        """For the manifest: the number of tasks and repeats of each benchmark, and the field that its subsets go by."""
+        return {
+            planned.benchmark.name: {"tasks": len(planned.rows), "repeats": planned.repeats, "subset": planned.benchmark.subset}
+            for planned in self.benchmarks
+        }
+
     def locate(self, case: int) -> tuple[Planned, int, int]:
         """Benchmark, position of the task among its rows, and repeat of a case number."""
         planned = self.benchmarks[bisect_right(self._firsts, case) - 1]

@@ -279,6 +279,7 @@ class Landed(NamedTuple):
     finish_reason: FinishReason
     empty: bool
     text_hash: int
+    latency_s: float | None
     model: str | None
 
     @classmethod
@@ -292,6 +293,7 @@ class Landed(NamedTuple):
             rollout.finish_reason,
             not rollout.text.strip() and not rollout.tool_calls,
             hash((rollout.text, rollout.reasoning)),
+            rollout.latency_s,
             model,
         )
 

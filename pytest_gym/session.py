@@ -280,7 +280,8 @@ class GymSession:
         self.engine.close()
         tally = self.tally()
         wall_s = time.monotonic() - self._began
-        self.summary = tally.summary(demo=self.state.options.demo, wall_s=wall_s)
+        scored = tally.scored()
+        self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s)
         complete = self.folder.journal.complete
         folder, summary, origin = self.folder, self.summary, self.state.origin
         if not self.state.plan.cases and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -297,9 +298,13 @@ class GymSession:
             if isinstance(origin, Reverify):
                 folder.write_json(CHANGES, origin.changes())
 
+        # Not at the top: it needs numpy.
+        from pytest_gym.scorefile import SCORES, write_scores
+
         # Each for itself: what the disk refuses of one must not cost the others.
         for write in (
             lambda: folder.write_json(SUMMARY, summary),
+            lambda: write_scores(folder.path / SCORES, scored),
             lambda: folder.write_json(MANIFEST, self._manifest(code)),
             page,
             folder.fold,

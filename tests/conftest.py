@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -127,6 +128,11 @@ class Gym:
 
     def results(self, folder: str = "run") -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.path / folder / "rollouts.jsonl").read_text().splitlines()]
+
+    def texts(self, folder: str = "run") -> dict[str, str]:
+        """Every file of a run folder by its name, unpacked."""
+        files = [path for path in (self.path / folder).rglob("*") if path.is_file()]
+        return {path.name: (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode() for path in files}
 
     def manifest(self, folder: str = "run") -> dict[str, Any]:
         data: dict[str, Any] = json.loads((self.path / folder / "run.json").read_text())

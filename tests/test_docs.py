@@ -237,7 +237,7 @@ def formats_are_documented(run: Path) -> None:
     for name, parts in wanted.items():
         missing = [key for part in parts for key in part if f"`{key}`" not in sections[name]]
         assert not missing, f"docs/results.md, {name}: lacks {missing}"
-    assert {path.name for path in run.iterdir()} == {"run.json", "rollouts.jsonl", "summary.json", "summary.md"}
+    assert {path.name for path in run.iterdir()} == {"run.json", "rollouts.jsonl", "scores.csv.gz", "summary.json", "summary.md"}
 
 
 def test_error_kinds_are_documented():
@@ -284,11 +284,12 @@ def options_table() -> str:
     rows = ["| option | ini | environment | what it does |", "|---|---|---|---|"]
     for option in options.DECLARED:
         value = f"={option.metavar}" if option.metavar else ""
-        value = f"[{value}]" if option.name == "list" else value
+        value = f"[{value}]" if option.optional is not None else value
         twins = option.name not in options.TYPED_ONLY
-        ini = f"`gym_{option.name}`" if twins else ""
-        environment = f"`GYM_{option.name.upper()}`" if twins else ""
-        rows.append(f"| `{options.flag(option.name)}{value}` | {ini} | {environment} | {option.help} |")
+        name = options.ini_name(option)
+        ini, environment = (f"`{name}`", f"`{name.upper()}`") if twins else ("", "")
+        shown = f"{options.flag(option.name)}{value}".replace("|", "\\|")
+        rows.append(f"| `{shown}` | {ini} | {environment} | {option.help} |")
     return "\n".join(rows) + "\n"
 
 
@@ -301,8 +302,8 @@ def test_twins_are_declared_as_documented(pytester):
     listed = pytester.runpytest_inprocess("--help").stdout.str()
     for option in options.DECLARED:
         assert options.flag(option.name) in listed
-        has_ini = f"`gym_{option.name}`" in DOCUMENTS["docs/options.md"]
-        assert bool(re.search(rf"^  gym_{option.name} \(", listed, re.M)) == has_ini, option.name
+        has_ini = f"`{options.ini_name(option)}`" in DOCUMENTS["docs/options.md"]
+        assert bool(re.search(rf"^  {options.ini_name(option)} \(", listed, re.M)) == has_ini, option.name
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def _sorted(status: int, text: str, said: str, data: Any, wait: float | None, se
         text = f"{text} (the account's quota is used up: waiting does not help)"
         return Failure("rate_limit", text, fatal=True, status=status, excerpt=said)
     if status in (401, 403):
-        hint = "the key in GYM_API_KEY or OPENAI_API_KEY was refused" if secret else "no key is set: export GYM_API_KEY=…"
+        hint = "the key was refused: is GYM_API_KEY the right one?" if secret else "no key is set: export GYM_API_KEY=…"
         return Failure("auth", f"{text} ({hint})", fatal=True, status=status, excerpt=said)
     if status == 407:
         return Failure("connect", f"{text} (the proxy asks for a password)", fatal=True, status=status, excerpt=said)

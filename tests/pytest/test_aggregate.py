@@ -65,7 +65,13 @@ def test_shards_together_are_the_whole(gym: Gym, endpoint, how):
         ("part2", 2, 4, 4),
     ]
     assert (manifest["aggregated"]["cases"], manifest["aggregated"]["duplicates"]) == (14, 0)
-    assert {path.name for path in (gym.path / "all").iterdir()} == {"run.json", "rollouts.jsonl", "summary.json", "summary.md"}
+    assert {path.name for path in (gym.path / "all").iterdir()} == {
+        "run.json",
+        "rollouts.jsonl",
+        "scores.csv.gz",
+        "summary.json",
+        "summary.md",
+    }
 
 
 def test_several_benchmarks_share_one_stride(gym: Gym, endpoint):
@@ -143,7 +149,7 @@ def test_killed_runs_are_read_from_their_journals(gym: Gym, endpoint):
     gym.run("--gym-output=killed", "-k", "not 0003", url=server.url)
     # What a kill -9 leaves: no results, no summary, a torn last line, an answer that was not judged.
     folder = gym.path / "killed"
-    for name in ("rollouts.jsonl", "summary.json", "summary.md"):
+    for name in ("rollouts.jsonl", "scores.csv.gz", "summary.json", "summary.md"):
         (folder / name).unlink()
     verdicts = (folder / "journal" / "verdicts.jsonl").read_text().splitlines(keepends=True)
     kept = [line for line in verdicts if '"0005"' not in line]

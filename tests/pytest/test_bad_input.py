@@ -29,6 +29,7 @@ def refused(result: pytest.RunResult, code: int, *parts: str) -> str:
         (["--gym-benchmark=zzzzzz"], ["zzzzzz", "--gym-list"]),
         (["--gym-benchmark=x*y"], ["x*y"]),
         (["--gym-benchmark=sums,"], ["--gym-benchmark", "empty name"]),
+        (["--gym-json"], ["--gym-json", "summary.json"]),
         (["--gym-repeats=0"], ["--gym-repeats", "'0'"]),
         (["--gym-repeats=two"], ["--gym-repeats", "'two'"]),
         (["--gym-concurrency=-1"], ["--gym-concurrency"]),
@@ -143,7 +144,7 @@ def test_what_would_repeat_for_every_case_stops_the_run(gym: Gym, endpoint, how,
     line = refused(result, 2, f"answered {status}", server.url)
     assert "GYM_API_KEY" in line or "--gym-model" in line
     assert len(server.requests) <= 8
-    everything = result.stdout.str() + result.stderr.str() + "".join(p.read_text() for p in (gym.path / "run").rglob("*") if p.is_file())
+    everything = result.stdout.str() + result.stderr.str() + "".join(gym.texts().values())
     assert "very-secret" not in everything
     assert server.headers[0]["authorization"] == "Bearer sk-very-secret-1234567890"
     rows = gym.results()
@@ -292,7 +293,7 @@ def test_a_key_in_the_url_is_kept_nowhere(gym: Gym, endpoint):
     gym.write(rows=2)
     result = gym.run(url=endpoint(adder).url + "?api-key=QSECRET")
     result.assert_outcomes(passed=2)
-    everything = result.stdout.str() + "".join(p.read_text() for p in (gym.path / "run").rglob("*") if p.is_file())
+    everything = result.stdout.str() + "".join(gym.texts().values())
     assert "QSECRET" not in everything
 
 

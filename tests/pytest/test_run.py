@@ -112,7 +112,11 @@ def test_pytest_own_selection(gym: Gym, endpoint, how):
     assert len(server.requests) == 2
     entry = gym.summary()["benchmarks"]["sums"]
     assert (entry["cases"], entry["missing"]) == (8, 6)
-    assert gym.manifest()["planned"] == {"cases": 8, "selection": {"keyword": "0001 or 0005"}}
+    assert gym.manifest()["planned"] == {
+        "cases": 8,
+        "benchmarks": {"sums": {"tasks": 8, "repeats": 1, "subset": "kind"}},
+        "selection": {"keyword": "0001 or 0005"},
+    }
     run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", *how]
     again = gym.pytester.runpytest_subprocess(*run, "--lf")
     again.assert_outcomes(failed=1)
