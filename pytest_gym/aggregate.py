@@ -24,8 +24,9 @@ from pytest_gym.journal import SELECTION
 from pytest_gym.merge import Merge, Share
 from pytest_gym.plan import Plan
 from pytest_gym.records import CaseError, Landed, Rollout, Verdict
+from pytest_gym.report.layout import plain
 from pytest_gym.report.markdown import summary_markdown
-from pytest_gym.report.terminal import plain, scorecard
+from pytest_gym.report.terminal import scorecard
 from pytest_gym.report.text import printable
 from pytest_gym.run import MANIFEST, ROLLOUTS, SCHEMA, SUMMARY, SUMMARY_MD, RunFolder
 from pytest_gym.stored import JOURNAL, StoredRun
@@ -151,7 +152,7 @@ def plan_of(runs: Sequence[StoredRun], find: Callable[[str], Benchmark], open_da
         metric = replace(benchmark.metric, **{key: entry["metric"][key] for key in _NEEDED["metric"]})
         benchmark = replace(benchmark, metric=metric, sampling=entry.get("sampling") or {})
         wanted = entry["dataset"]
-        dataset = open_dataset(benchmark, _spec(benchmark, options.get("split"), wanted["name"]))
+        dataset = open_dataset(benchmark, spec_of(benchmark, options.get("split"), wanted["name"]))
         if dataset.sha256 != wanted["sha256"]:
             raise DataError(
                 f"{name}: the dataset {dataset.path} ({len(dataset):,} rows, sha256 {dataset.sha256[:12]}…) is not the one of the runs"
@@ -169,7 +170,7 @@ def _protocols(runs: Iterable[StoredRun]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _spec(benchmark: Benchmark, split: str | None, wanted: str) -> DatasetSpec:
+def spec_of(benchmark: Benchmark, split: str | None, wanted: str) -> DatasetSpec:
     """The split that a run had; the demo takes the example rows by itself, so the name in the manifest decides."""
     for candidate in dict.fromkeys((split, "example", None) if split is None else (split,)):
         try:

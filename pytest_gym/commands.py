@@ -1,6 +1,6 @@
-"""`--gym-list`, `--gym-search`, `--gym-show` and `--gym-aggregate` as pytest commands: which was asked, and printing what it says.
+"""`--gym-list`, `--gym-search`, `--gym-show`, `--gym-aggregate`, `--gym-compare` as pytest commands: which was asked, and showing it.
 
-Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in `discovery` and `aggregate`.
+Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in `discovery`, `aggregate` and `compare`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from pytest_gym.configure import cache_of, catalogue_of, settings_of
 from pytest_gym.dataset import Dataset
 from pytest_gym.errors import GymError
 from pytest_gym.prepare import is_prepared, prepare
+from pytest_gym.resolve import select
+from pytest_gym.settings import Settings
 
 
 def look(config: pytest.Config) -> int:
@@ -42,6 +45,8 @@ def look(config: pytest.Config) -> int:
             said = discovery.search_command(catalogue, options.search, as_json=options.json, width=width)
         elif options.aggregate is not None:
             said = _aggregate(config, options, catalogue, cache, min(width, 100))
+        elif options.compare is not None:
+            said = _compare(config, options, catalogue, cache, min(width, 100))
         else:
             said = discovery.show_command(catalogue, options.show or "", prepared, as_json=options.json, width=width)
     except GymError as error:
@@ -59,11 +64,44 @@ def look(config: pytest.Config) -> int:
 def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
     from pytest_gym.aggregate import aggregate_command
 
-    base, sources, settings = config.invocation_params.dir, os.environ.get("GYM_SOURCES"), settings_of(config, options)
+    base, settings = config.invocation_params.dir, settings_of(config, options)
+    find = _finder(config, catalogue, settings)
+    open_dataset = _opener(config, cache)
+    return aggregate_command(options.aggregate or "", options.output, base, find, open_dataset, as_json=options.json, width=width)
 
+
+def _compare(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
+    from pytest_gym.aggregate import spec_of
+    from pytest_gym.compare import compare_command
+    from pytest_gym.rejudge import rejudge
+    from pytest_gym.scores import Scored
+    from pytest_gym.stored import StoredRun
+
+    settings = settings_of(config, options)
+    find, open_dataset = _finder(config, catalogue, settings), _opener(config, cache)
+
+    def again(run: StoredRun, stored: Scored) -> Scored:
+        benchmark = find(stored.name)
+        wanted = run.manifest["benchmarks"][stored.name]["dataset"]["name"]
+        spec = spec_of(benchmark, (run.manifest.get("options") or {}).get("split"), wanted)
+        selected = select(catalogue, benchmark, split=None, demo=False, where=settings.place(benchmark))
+        return rejudge(run, stored, selected, open_dataset(benchmark, spec))
+
+    unpaired = bool(settings.get("compare.unpaired"))
+    return compare_command(options.compare or "", config.invocation_params.dir, again, unpaired=unpaired, as_json=options.json, width=width)
+
+
+def _finder(config: pytest.Config, catalogue: Catalogue, settings: Settings) -> Callable[[str], Benchmark]:
     def find(name: str) -> Benchmark:
         benchmark = settings.for_benchmark(catalogue.benchmark(name))
         return config.hook.pytest_gym_modify_benchmark(config=config, benchmark=benchmark) or benchmark
+
+    return find
+
+
+def _opener(config: pytest.Config, cache: Path) -> Callable[[Benchmark, DatasetSpec], Dataset]:
+    """Opens a dataset, prepared as for a run."""
+    base, sources = config.invocation_params.dir, os.environ.get("GYM_SOURCES")
 
     def open_dataset(benchmark: Benchmark, spec: DatasetSpec) -> Dataset:
         prepared = prepare(
@@ -76,4 +114,4 @@ def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: C
         )
         return Dataset.open(prepared.path, benchmark)
 
-    return aggregate_command(options.aggregate or "", options.output, base, find, open_dataset, as_json=options.json, width=width)
+    return open_dataset

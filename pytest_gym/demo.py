@@ -95,20 +95,25 @@ class DemoServer:
         key = _prompt_key(messages)
         attempt = self._asked[key]
         self._asked[key] += 1
-        text = self._answer(key, attempt)
+        text = self._answer(key, attempt, body.get("temperature"))
+        # Four characters are a token here, and what goes beyond the limit is cut as a real server does it.
+        most = body.get("max_tokens") or body.get("max_completion_tokens")
+        cut = isinstance(most, int) and len(text) > 4 * most
+        text = text[: 4 * most] if cut and isinstance(most, int) else text
         return {
             "id": f"demo-{key[:8]}-{attempt}",
             "object": "chat.completion",
             "model": "demo",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length" if cut else "stop"}],
             "usage": {"prompt_tokens": len(json.dumps(messages)) // 4, "completion_tokens": len(text) // 4 + 1},
         }
 
-    def _answer(self, key: str, attempt: int) -> str:
+    def _answer(self, key: str, attempt: int, temperature: object) -> str:
         if key not in self._answers:
             return _NO_IDEA
         right, wrong, skill = self._answers[key]
-        chance = random.Random(f"{SEED}/{key}/{attempt}")
+        # Another temperature is another draw, no other skill.
+        chance = random.Random(f"{SEED}/{key}/{attempt}" if not temperature else f"{SEED}/{key}/{attempt}/{temperature}")
         if chance.random() < skill:
             return right
         return wrong if chance.random() < 0.8 else _NO_IDEA

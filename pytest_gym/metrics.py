@@ -216,6 +216,11 @@ def summarise(
     return summary | {"hints": hints(summary, temperature=temperature, same_text=same_text)}
 
 
+def task_values(outcomes: Outcomes, key: str, *, direction: str = "higher", low: float = 0.0, high: float = 1.0) -> Floats:
+    """float[m]: the metric `key` of each task, NaN where it has too few verdicts; as `summarise` takes them."""
+    return _Table(outcomes, key, direction, low, high).values(key)
+
+
 class _Table:
     """The metrics of one benchmark: per-task values of each key, computed once and then averaged over all tasks or a subset."""
 
@@ -227,7 +232,7 @@ class _Table:
         self._votes = None if outcomes.answers is None else votes.count_votes(outcomes.passed, outcomes.answers)
         self._values: dict[str, Floats] = {}
         self._ends: dict[str, tuple[Floats, Floats]] = {}
-        self.clusters = _cluster_codes(outcomes.clusters)
+        self.clusters = cluster_codes(outcomes.clusters)
         part = outcomes.take(self.affected)
         self._fills: list[tuple[Outcomes, votes.Votes | None]] = []
         if len(self.affected):
@@ -373,8 +378,8 @@ def _two_valued(values: Floats, low: float, high: float) -> bool:
     return math.isfinite(high - low) and low < high and bool(np.all((values == low) | (values == high) | np.isnan(values)))
 
 
-def _cluster_codes(clusters: Sequence[str | None] | None) -> Codes | None:
-    """Equal codes for equal names; a task without a name is a cluster of its own."""
+def cluster_codes(clusters: Sequence[str | None] | None) -> Codes | None:
+    """int[m]: equal codes for equal names; a task without a name is a cluster of its own."""
     if not clusters or all(name is None for name in clusters):
         return None
     names: dict[Any, int] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,23 @@ class Scored:
     def repeats(self) -> int:
         """Planned repeats, K."""
         return self.outcomes.repeats
+
+    def take(self, positions: NDArray[np.int64]) -> Scored:
+        """Some of the tasks."""
+        places = {int(position): new for new, position in enumerate(positions)}
+        errors = {
+            places[p // self.repeats] * self.repeats + p % self.repeats: k for p, k in self.errors.items() if p // self.repeats in places
+        }
+        return replace(
+            self,
+            task_ids=[self.task_ids[position] for position in positions],
+            rows=[self.rows[position] for position in positions],
+            outcomes=self.outcomes.take(positions),
+            flags=self.flags[positions],
+            tokens=self.tokens[positions],
+            latency=self.latency[positions],
+            errors=errors,
+        )
 
     @property
     def missing(self) -> int:

@@ -103,6 +103,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("client.max_reply_mb", "number", 64.0, "Megabytes that one answer may have, unpacked", low=0, above=True),
     Setting("client.stop_after_errors", "integer", 20, "Errors in a row, without an answer between, that stop the run (0: never)", low=0),
     Setting("judge.concurrency", "integer", 64, "Async verifiers (judges) at work at once", low=1),
+    Setting("compare.unpaired", "flag", None, "Compare runs of different tasks, as two samples; less can be told so"),
     Setting("data.cache", "text", None, "Folder for downloaded and prepared data (not set: the user's cache folder)"),
     Setting("outcomes.context_length", "text", "missing", "How a prompt beyond the model's context counts", True, _OUTCOME),
     Setting("outcomes.content_filter", "text", "missing", "How an answer withheld by the API's content filter counts", True, _OUTCOME),

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gym import metrics
+from pytest_gym.report.layout import plain
 from pytest_gym.report.markdown import escape, summary_markdown
-from pytest_gym.report.terminal import plain, scorecard
+from pytest_gym.report.terminal import scorecard
 from pytest_gym.report.text import columns, excerpt, fit, printable
 
 
