@@ -85,7 +85,8 @@ class Metric:
 class Benchmark:
     """One benchmark: frozen dataset + prompt + harness + verifier + sampling + repeats.
 
-    `subset` and `cluster` name row fields. `path` and `line` are the block in its config file, `root` the gym root it belongs to.
+    `subset` and `cluster` name row fields. `gates` are lines as in `--gym-gate`, without the benchmark. `path` and `line` are the block in
+    its config file, `root` the gym root it belongs to.
     `verifier_options` are as the config says them: their names and types are checked when the verifier is loaded.
     """
 
@@ -104,6 +105,7 @@ class Benchmark:
     datasets: tuple[DatasetSpec, ...]
     subset: str | None
     cluster: str | None
+    gates: tuple[str, ...]
     path: Path
     line: int
     root: Path
@@ -140,6 +142,7 @@ class Benchmark:
             **data,
             "tags": list(self.tags),
             "requires": list(self.requires),
+            "gates": list(self.gates),
             "prompt": self.prompt.to_json(),
             "verifier_options": dict(self.verifier_options),
             "metric": asdict(self.metric),
@@ -205,6 +208,7 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
         datasets=_datasets(block, files, name),
         subset=values["subset"],
         cluster=values["cluster"],
+        gates=tuple(values["gates"]),
         path=path,
         line=place.line,
         root=root,

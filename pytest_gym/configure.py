@@ -22,11 +22,13 @@ from pytest_gym.arguments import split_arguments
 from pytest_gym.catalogue import Catalogue, builtin_root
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.fixtures import Fixtures
+from pytest_gym.gates import parse as parse_gate
+from pytest_gym.gates import tolerated
 from pytest_gym.model import check_wire, load_wire
 from pytest_gym.options import Options
 from pytest_gym.plan import Plan
 from pytest_gym.reports import CaseReports
-from pytest_gym.resolve import default_cache, resolve
+from pytest_gym.resolve import Selected, default_cache, resolve
 from pytest_gym.responses import Responses
 from pytest_gym.restore import restore
 from pytest_gym.schema import DOMAINS, REQUIRES
@@ -119,7 +121,8 @@ def _configure_main(config: pytest.Config) -> None:
         for one in selected:
             check_wire(wire, one.benchmark.sampling, f"{one.benchmark.name} with --gym-api={options.api}")
     config.args = list(arguments.paths) if config.args_source is config.ArgsSource.ARGS else []
-    misses = settings.get("wrong_answers") or ("xfail" if options.demo else "fail")
+    lines = gate_lines(config, options, selected)
+    misses = settings.get("wrong_answers") or ("xfail" if options.demo or lines else "fail")
     if config.option.runxfail:
         misses = "fail"
     state = GymState(options, selected, Plan(), misses)
@@ -128,15 +131,38 @@ def _configure_main(config: pytest.Config) -> None:
     for case in options.cases:
         name, _, rest = case.partition("::")
         state.wanted.setdefault(name, set()).add(rest)
+    from pytest_gym.gate_tests import GateTests
     from pytest_gym.session import GymSession
     from pytest_gym.workers import is_distributed
 
     session = GymSession(config, state, catalogue, settings, cache_of(config, settings), distributed=is_distributed(config))
     session.notes += restored.notes if restored else []
     config.pluginmanager.register(session, "gym-session")
+    if lines or options.baseline:
+        session.gates = GateTests(session, lines)
+        config.pluginmanager.register(session.gates, "gym-gates")
     _register(config, state)
     config.add_cleanup(session.close)
     _hear_sigterm(config)
+
+
+def gate_lines(config: pytest.Config, options: Options, selected: Sequence[Selected]) -> list[tuple[str, str]]:
+    """The gates of a run, each with where it stands: options, pyproject and the benchmarks' configs hold together.
+
+    Raises ConfigError for one that does not parse, before anything is fetched or asked; and for options that need gates.
+    """
+    ini = [line for line in config.getini("gym_gates") or [] if line not in options.gate]
+    lines = [*((text, "--gym-gate") for text in options.gate), *((text, "gym_gates") for text in ini)]
+    for one in selected:
+        benchmark = one.benchmark
+        lines += [(f"{benchmark.name}: {text}", f"{benchmark.path}:{benchmark.line}: gates") for text in benchmark.gates]
+    for text, where in lines:
+        gate = parse_gate(text, where)
+        if gate.needs_baseline and not options.baseline:
+            raise ConfigError(f"{where}: {text!r} compares with a baseline: give --gym-baseline=RUN")
+    if options.max_errors is not None:
+        tolerated(options.max_errors, 0)
+    return lines
 
 
 def _register(config: pytest.Config, state: GymState) -> None:

@@ -6,8 +6,11 @@ not in the entry already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from pytest_gym.intervals import normal_quantile
 
 
 def hints(summary: Mapping[str, Any], *, temperature: float | None = None, same_text: bool = False) -> list[str]:
@@ -34,6 +37,32 @@ def hints(summary: Mapping[str, Any], *, temperature: float | None = None, same_
             seen += f", by {given[0]}{_points(paired, span)} when compared task by task{given[1]}"
         found.append(f"{seen}; {_help(summary, temperature)}.")
     return found
+
+
+def would_decide(tasks: int, repeats: int, gap: float, se: float | None, split: Mapping[str, Any] | None, level: float) -> str:
+    """What would bring an interval of a score to one side of a threshold that the score is `gap` away from.
+
+    se: over tasks; split: `metrics.variance_split` of the attempts, None where the score is no mean of them.
+    """
+    if not se or gap == 0:
+        return "The score is at the threshold itself: more tasks would show on which side"
+    wanted = (gap / normal_quantile(level)) ** 2
+    needed = max(math.ceil(tasks * se * se / wanted), tasks + 1)
+    if split is None or split["within_task"] is None:
+        return f"About {needed:,} tasks (here {tasks:,}) would decide it if the score stays, or a paired baseline"
+    left = wanted - (split["between_tasks"] or 0.0) / tasks
+    if left <= 0:
+        return f"No number of repeats decides this; about {needed:,} tasks (here {tasks:,}) or a paired baseline would"
+    more = max(math.ceil(split["within_task"] / tasks / left), repeats + 1)
+    return f"About {more:,} repeats (here {repeats}) would decide it if the score stays"
+
+
+def would_decide_pairs(pairs: int, gap: float, se: float, level: float) -> str:
+    """The same for a difference of two runs over `pairs` tasks."""
+    if gap == 0 or se == 0:
+        return "The difference is at the threshold itself"
+    needed = max(math.ceil(pairs * (se * normal_quantile(level) / gap) ** 2), pairs + 1)
+    return f"About {needed:,} tasks (here {pairs:,}) would decide it if it stays, or more repeats of these"
 
 
 def _help(summary: Mapping[str, Any], temperature: float | None) -> str:

@@ -216,6 +216,11 @@ def summarise(
     return summary | {"hints": hints(summary, temperature=temperature, same_text=same_text)}
 
 
+def scale_of(outcomes: Outcomes, key: str, headline: str, low: float, high: float) -> tuple[float, float, bool]:
+    """The range of the metric `key`, and whether every single verdict lies at one of its ends; low, high: the headline's range."""
+    return _Table(outcomes, headline, "higher", low, high).scale(key)
+
+
 def task_values(outcomes: Outcomes, key: str, *, direction: str = "higher", low: float = 0.0, high: float = 1.0) -> Floats:
     """float[m]: the metric `key` of each task, NaN where it has too few verdicts; as `summarise` takes them."""
     return _Table(outcomes, key, direction, low, high).values(key)

@@ -49,6 +49,7 @@ BLOCK_KEYS: dict[str, Key] = {
     "datasets": Key("list of mappings", ...),
     "subset": Key("text", None),
     "cluster": Key("text", None),
+    "gates": Key("list of texts", ()),
 }
 DATASET_KEYS: dict[str, Key] = {
     "name": Key("text", None),

@@ -36,6 +36,7 @@ from pytest_gym.workers import Controller, EngineSocket
 
 if TYPE_CHECKING:
     from pytest_gym.demo import DemoServer
+    from pytest_gym.gate_tests import GateTests
     from pytest_gym.tally import Tally
 
 
@@ -70,6 +71,7 @@ class GymSession:
         self.closing: list[str] = []
         self.demo: DemoServer | None = None
         self._socket = EngineSocket() if distributed else None
+        self.gates: GateTests | None = None
         self._began = time.monotonic()
         self._interrupted = False
         if self._socket is not None:
@@ -112,6 +114,8 @@ class GymSession:
             check_wanted(self.state)
             if not self.state.plan.cases:
                 self.notes.append("this shard is empty: there are fewer tasks than shards, and nothing is asked")
+            if self.gates is not None:
+                self.notes += self.gates.prepare()
             if gym_options.nothing_is_run(self.config):
                 return
             self._start_engine()
@@ -163,14 +167,14 @@ class GymSession:
                     "split": options.split,
                 },
             )
-        self.folder.write_json(MANIFEST, self._manifest(None))
+        self.folder.write_json(MANIFEST, self.manifest(None))
 
     def _open_folder(self) -> None:
         """Make the run folder, or open the resumed run's, and put into its journal what is known already."""
         state, options, plan = self.state, self.state.options, self.state.plan
         base, origin = self.config.invocation_params.dir, state.origin
         if origin is not None:
-            origin.check(self._manifest(None))
+            origin.check(self.manifest(None))
         resumed = origin.run.path if isinstance(origin, Resume) else None
         names = [planned.benchmark.name for planned in plan.benchmarks]
         path = base / options.output if options.output else default_folder(base, names, self.started, options.shard)
@@ -282,6 +286,9 @@ class GymSession:
         wall_s = time.monotonic() - self._began
         scored = tally.scored()
         self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s)
+        if self.gates is not None:
+            self.summary["gates"] = [result.to_json() for result in self.gates.judged()]
+            exitstatus = self.gates.exit_status(session, exitstatus)
         complete = self.folder.journal.complete
         folder, summary, origin = self.folder, self.summary, self.state.origin
         if not self.state.plan.cases and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -290,7 +297,7 @@ class GymSession:
         code = int(pytest.ExitCode.INTERRUPTED) if self._interrupted or self.trouble else int(exitstatus)
 
         def page() -> None:
-            text = summary_markdown(summary, self._manifest(code))
+            text = summary_markdown(summary, self.manifest(code))
             folder.write_text(SUMMARY_MD, text)
             _append_step_summary(text)
 
@@ -305,7 +312,7 @@ class GymSession:
         for write in (
             lambda: folder.write_json(SUMMARY, summary),
             lambda: write_scores(folder.path / SCORES, scored),
-            lambda: folder.write_json(MANIFEST, self._manifest(code)),
+            lambda: folder.write_json(MANIFEST, self.manifest(code)),
             page,
             folder.fold,
             changes,
@@ -326,6 +333,8 @@ class GymSession:
         origin = self.state.origin
         if isinstance(origin, Reverify):
             self.closing += changes_text(origin.changes(), folder=CHANGES)
+        if self.gates is not None:
+            self.closing += self.gates.comparisons()
         left = folder.journal.without_verdict(self.engine.begun) if self.engine else 0
         if left and self.asks and not self.state.options.demo:
             workers = self.config.getoption("numprocesses", None)
@@ -335,7 +344,8 @@ class GymSession:
             )
             self.closing += [what, f"  {words}"]
 
-    def _manifest(self, exit_code: int | None) -> dict[str, Any]:
+    def manifest(self, exit_code: int | None = None) -> dict[str, Any]:
+        """What `run.json` says; `exit_code` None while the run goes on."""
         state = self.state
         reported = self._tally.reported_models.most_common(1) if self._tally else []
         return manifest(

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pytest_gym.plan import Plan, Planned
 from pytest_gym.records import CaseError, Landed, Usage, Verdict
 from pytest_gym.scores import Counts, Scored
@@ -53,6 +55,11 @@ class Tally:
     def scored(self) -> list[Scored]:
         """The outcomes so far, benchmark by benchmark."""
         return [counts.scored() for counts in self.benchmarks]
+
+    @property
+    def nothing_judged(self) -> bool:
+        """Whether no case at all has a verdict."""
+        return all(bool(np.all(np.isnan(counts.counts.passed))) for counts in self.benchmarks)
 
     def summary(self, scored: Sequence[Scored], *, demo: bool, wall_s: float) -> dict[str, Any]:
         """The content of `summary.json` (docs/results.md), of what `scored` gave."""

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pytest_gym"
 PYTEST_SIDE = {
-    "plugin", "options", "hookspecs", "configure", "arguments", "session", "cases", "fixtures", "reports", "state", "remote", "workers",
+    "plugin", "options", "hookspecs", "configure", "arguments", "session", "cases", "fixtures", "reports", "gate_tests", "state", "remote",
+    "workers",
     "display", "commands", "testing", "progress", "opening", "restore", "local", "manifest",
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -35,7 +35,6 @@ WRONG = {
         "pytest --gym-benchmark=gsm8k -n 16 --gym-model=my-model --gym-base-url=http://localhost:8000/v1",
         "pytest --gym-benchmark=gsm8k --gym-limit=100@7",
         "pytest --gym-benchmark=gsm8k --gym-repeats=4 --gym-set=sampling.temperature=0.7",
-        "pytest --gym-benchmark=gsm8k --gym-limit=20 --junitxml=gsm8k.xml",
         "pytest --gym-benchmark=gsm8k --gym-limit=100 --gym-output=candidate",
         "pytest --gym-resume=candidate",
         "pytest --gym-reverify=candidate",
