@@ -1,4 +1,4 @@
-"""`--gym-list`, `--gym-search`, `--gym-show`, `--gym-aggregate`, `--gym-compare` as pytest commands: which was asked, and showing it.
+"""`--gym-list`, `--gym-search`, `--gym-show`, `--gym-aggregate`, `--gym-profile`, `--gym-compare`: which was asked, and showing it.
 
 Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in `discovery`, `aggregate` and `compare`.
 """
@@ -45,6 +45,11 @@ def look(config: pytest.Config) -> int:
             said = discovery.search_command(catalogue, options.search, as_json=options.json, width=width)
         elif options.aggregate is not None:
             said = _aggregate(config, options, catalogue, cache, min(width, 100))
+        elif options.profile is not None:
+            from pytest_gym.profile import profile_command
+
+            base = config.invocation_params.dir
+            said = profile_command(options.profile, base, as_json=options.json, width=min(width, 100))
         elif options.compare is not None:
             said = _compare(config, options, catalogue, cache, min(width, 100))
         else:

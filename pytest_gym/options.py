@@ -58,14 +58,6 @@ DECLARED: Sequence[_Option] = (
     ),
     _Option("baseline", "text", "RUN", "The run that gates and the scorecard compare with, task by task"),
     _Option("max_errors", "text", "N|P%", "Missing data that gates tolerate: cases, or a share of them (default: 0)"),
-    _Option(
-        "stop_when_decided",
-        "text",
-        "P%",
-        "Leave out the rest once all gates are decided, for certain or with P% confidence",
-        optional="exact",
-    ),
-    _Option("by", "text", "FIELD", "Split scores by this field of the tasks instead of the benchmark's own subset"),
     _Option("show_failures", "text", "N", "Failed cases shown in full: a number or 'all' (default: 10)"),
     _Option(
         "list", "look", "FILTER", "List the benchmarks and exit; with a value, only those whose name, domain or tag matches", optional=""
@@ -107,8 +99,6 @@ class Options:
     gate: tuple[str, ...] = ()
     baseline: str | None = None
     max_errors: str | None = None
-    stop_when_decided: str | None = None
-    by: str | None = None
     show_failures: str = "10"
     list: str | None = None
     search: str | None = None

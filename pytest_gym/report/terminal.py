@@ -96,6 +96,11 @@ def _overview(benchmarks: Mapping[str, Mapping[str, Any]], width: int) -> list[L
     return table([(title, PLAIN) for title in header], rows, widths, right={2, 4})
 
 
+def cards(benchmarks: Mapping[str, Mapping[str, Any]], width: int, *, verbosity: int = 0) -> list[Line]:
+    """The card of each benchmark, without what frames a run's scorecard."""
+    return [line for name, entry in benchmarks.items() for line in _card(name, entry, width, verbosity)]
+
+
 def _card(name: str, entry: Mapping[str, Any], width: int, verbosity: int) -> list[Line]:
     """Everything about one benchmark."""
     metrics, repeats = entry["metrics"], entry["repeats"]
