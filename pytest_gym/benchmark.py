@@ -105,10 +105,10 @@ class Benchmark:
     datasets: tuple[DatasetSpec, ...]
     subset: str | None
     cluster: str | None
-    gates: tuple[str, ...]
     path: Path
     line: int
     root: Path
+    gates: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -158,6 +158,7 @@ class Benchmark:
         specs = (DatasetSpec(**{**spec, "sources": tuple(Source(**source) for source in spec["sources"])}) for spec in data["datasets"])
         changed = {
             "tags": tuple(data["tags"]),
+            "gates": tuple(data["gates"]),
             "requires": tuple(data["requires"]),
             "prompt": Prompt.from_json(data["prompt"]),
             "metric": Metric(**data["metric"]),

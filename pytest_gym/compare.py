@@ -33,7 +33,14 @@ Codes = NDArray[np.int64]
 PARTS = ("model", "prompt", "verifier", "dataset", "harness", "sampling", "judge")
 """What two runs can differ in; each leaf of a manifest's protocol belongs to one."""
 
-_PART_OF = {"metric": "verifier", "outcomes": "verifier", "num_repeats": "sampling", "version": "dataset", "overridden": "harness"}
+_PART_OF = {
+    "metric": "verifier",
+    "outcomes": "verifier",
+    "num_repeats": "sampling",
+    "version": "dataset",
+    "overridden": "harness",
+    "api": "harness",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +156,9 @@ def compare_runs(
 def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
     """In what two manifests differ that can move a score: {`part`, `what`, `benchmark`, `a`, `b`}, the model first."""
     found = []
-    for name in ("base_url", "api", "reported"):
-        one, other = a["model"].get(name), b["model"].get(name)
-        if one != other and name != "base_url":
-            found.append({"part": "model", "what": f"model.{name}", "benchmark": None, "a": one, "b": other})
+    one, other = a["model"].get("reported"), b["model"].get("reported")
+    if one != other:
+        found.append({"part": "model", "what": "model.reported", "benchmark": None, "a": one, "b": other})
     for difference in differences(a, b):
         root = difference.part.partition(".")[0]
         if root == "benchmark":

@@ -83,6 +83,7 @@ class Engine:
         self._wake: asyncio.Event | None = None
         self._services: Sequence[Service] = ()
         self._errors_in_a_row = 0
+        self._answered = False
         self._stop: tuple[str, str] | None = None
         self._told = False
         self._begun = False
@@ -302,7 +303,8 @@ class Engine:
                 raise TypeError(f"it returned {type(made).__name__}, not a Rollout")
             rollout = self._outcome(made)
         except ModelError as error:
-            fatal = error.fatal
+            # Gateways also refuse single prompts with 403 (moderation). Where cases have been answered it is the case's own error.
+            fatal = error.fatal and not (self._answered and error.status == 403)
             if self.options.outcomes.get(error.kind) == "wrong":
                 # An empty answer, which is judged as any other: the run says that this is what the model's limits are worth.
                 finish: FinishReason = "content_filter" if error.kind == "content_filter" else "length"
@@ -345,6 +347,7 @@ class Engine:
         with self._lock:
             if rollout.error is None:
                 self._errors_in_a_row = 0
+                self._answered = True
             else:
                 self._errors_in_a_row += 1
             waiters = self._waiters.pop(case, ())

@@ -82,6 +82,8 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
     found = []
     if a["model"]["name"] != b["model"]["name"]:
         found.append(Difference("model", None, a["model"]["name"], b["model"]["name"]))
+    if a["model"].get("api") != b["model"].get("api"):
+        found.append(Difference("api", None, a["model"].get("api"), b["model"].get("api")))
     for name in dict.fromkeys((*a["benchmarks"], *b["benchmarks"])):
         one, other = a["benchmarks"].get(name), b["benchmarks"].get(name)
         if one is None or other is None:

@@ -89,7 +89,7 @@ def interval(
         share = (mean - low) / (high - low)
         n_eff = effective_size(share, se / (high - low), units=units, most=verdicts)
         return _result(score_interval(share, n_eff, quantile), mean, "n_eff" + mark, se, low, high, units)
-    if np.ptp(values) == 0:
+    if np.ptp(values) == 0 or se <= 1e-12:  # the latter where the deviations of each cluster cancel out
         if not math.isfinite(high - low):
             return Interval(None, None, None, se, reason="all values are equal and the metric has no range")
         # (1 - x)^m = 0.025 has x = 3.69/m: what m equal draws leave possible for a share of other values, at either end.

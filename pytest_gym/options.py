@@ -8,6 +8,7 @@ Imported in every pytest run: standard library and pytest only.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -250,6 +251,8 @@ def _parsed(option: _Option, value: Any, where: str) -> Any:
         if not str(value).isdecimal() or int(value) < 1:
             raise pytest.UsageError(f"{where}: {value!r} is not a whole number from 1 up")
         return int(value)
+    if option.kind == "text" and value == "" and option.optional is None:
+        raise pytest.UsageError(f"{where}: is empty (an unset variable?)")
     if option.choices and value not in option.choices:
         raise pytest.UsageError(f"{where}: {value!r} is not one of {', '.join(option.choices)}")
     return str(value)
@@ -267,7 +270,9 @@ def _check(options: Options) -> None:
     if options.base_url is not None:
         try:
             url = urlsplit(options.base_url)
-            valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+            valid = (
+                url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0 and not re.search(r"\s", options.base_url)
+            )
         except ValueError:
             valid = False
         if not valid:

@@ -74,7 +74,9 @@ def paired_difference(
     se = intervals.standard_error(differences, clusters if clustered else None)
     # What so few units leave possible although none of them differs: the same bound on both scales.
     reach = -math.log((1 - level) / 2) / units * span
-    detectable = None if se is None else max(POWER_FACTOR * se, reach) if np.ptp(differences) == 0 else POWER_FACTOR * se
+    # Also where the differences of each cluster cancel out.
+    equal = np.ptp(differences) == 0 or (se is not None and se <= 1e-12)
+    detectable = None if se is None else max(POWER_FACTOR * se, reach) if equal else POWER_FACTOR * se
     if detectable is not None and not math.isfinite(detectable):
         detectable = None
     if binary and not clustered:
@@ -87,7 +89,7 @@ def paired_difference(
     if clustered and groups < intervals.MIN_CLUSTERS:
         reason = f"only {groups} cluster{'s' * (groups != 1)}: at least {intervals.MIN_CLUSTERS} are needed"
         return PairedResult(mean, None, None, p_value, "permutation", None, se, None, m, reason)
-    if np.ptp(differences) == 0:
+    if equal:
         if not math.isfinite(reach):
             reason = "all differences are equal and the metric has no range"
             return PairedResult(mean, None, None, p_value, "permutation", None, se, None, m, reason)

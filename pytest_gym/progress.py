@@ -142,7 +142,7 @@ class GymProgress:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what has come of a case."""
         data = getattr(report, "gym", None)
-        if data is None:
+        if data is None or "unasked" in data:
             return
         case, error = data["case"], data.get("error")
         planned, position, repeat = self._session.state.plan.locate(case)

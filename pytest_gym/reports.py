@@ -47,7 +47,11 @@ class CaseReports:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Start the engine with what `-k`, `-m`, `--lf` and `--deselect` have left."""
         items = [item for item in session.items if isinstance(item, Case)]
-        if not items or nothing_is_run(session.config):
+        if nothing_is_run(session.config):
+            return
+        if not items:
+            with contextlib.suppress(Stopped):
+                self._state.engine.begin([], overridden=())
             return
         defined = items[0]._fixtureinfo.name2fixturedefs
         ours = Fixtures.__module__
@@ -79,7 +83,9 @@ class CaseReports:
                 if report.skipped and item.gym_outcome:
                     attach(report, item, item.gym_outcome)
                 elif report.failed:
-                    outcome = item.gym_outcome if item.gym_outcome and "error" in item.gym_outcome else None
+                    outcome = (
+                        item.gym_outcome if item.gym_outcome and ("error" in item.gym_outcome or "unasked" in item.gym_outcome) else None
+                    )
                     message = f"setup failed: {_crash_line(report)}"
                     attach(report, item, outcome or {"error": {"kind": "fixture", "message": message}})
             elif report.when == "call" and item.gym_outcome:

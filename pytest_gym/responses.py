@@ -20,6 +20,8 @@ from pytest_gym.model import load_wire
 from pytest_gym.plan import CaseKey, Plan, Planned
 from pytest_gym.records import FinishReason, Json, Message, Rollout, Usage
 
+_MOST_REPEATS = 1_024
+
 
 class _Row(NamedTuple):
     """One row. `task` is a raw id, or as a number the row of the dataset; `repeat` None: the next of its task."""
@@ -41,12 +43,18 @@ class Responses:
         self._absent: dict[CaseKey, str] = {}
         self._most: Counter[str | None] = Counter()
         counted: Counter[tuple[str | None, str | int]] = Counter()
+        rows, highest = 0, (0, "")
         for row in self._rows():
+            rows += 1
+            highest = max(highest, (row.repeat or 0, row.where))
             counted[row.benchmark, row.task] += 1
             most = counted[row.benchmark, row.task] if row.repeat is None else row.repeat + 1
             self._most[row.benchmark] = max(self._most[row.benchmark], most)
         if not counted:
             raise DataError(f"--gym-responses={word}: has no rows")
+        if highest[0] >= max(rows, _MOST_REPEATS):
+            # All repeats up to it would be planned, for every task.
+            raise DataError(f"{highest[1]}: repeat {highest[0]:,} is beyond the {rows:,} rows of the file; repeats count from 0")
 
     def repeats(self, benchmark: str) -> int:
         """Attempts at each task: the most that the file has of any task of `benchmark` (or of rows that name none)."""
@@ -157,13 +165,21 @@ def _task_id(planned: Planned, task: str | int) -> str:
     return planned.dataset.ids[task] if 0 <= task < len(planned.dataset) else str(task)
 
 
+def _stored(data: Json) -> Rollout:
+    """A line of `rollouts.jsonl`."""
+    rollout = Rollout.from_json(data)
+    if not isinstance(rollout.text, str) or rollout.finish_reason not in get_args(FinishReason):
+        raise ValueError("it is no line of rollouts.jsonl")
+    return rollout
+
+
 def _rollout(row: _Row, prompt: tuple[Message, ...]) -> Rollout | None:
     """What a row answers; None where its response is null. The text is taken as it stands, but for closed thinking blocks before it."""
     data = row.data
-    if "response" not in data and "text" in data:
-        return Rollout.from_json(data)
-    response = data["response"] if "response" in data else data["messages"]
     try:
+        if "response" not in data and "text" in data:
+            return _stored(data)
+        response = data["response"] if "response" in data else data["messages"]
         if response is None:
             return None
         if isinstance(response, str):
@@ -187,13 +203,13 @@ def _rollout(row: _Row, prompt: tuple[Message, ...]) -> Rollout | None:
             messages = (*prompt, message)
         else:
             raise ValueError("it is neither a text nor a message nor a list of messages")
+        text = message.content if isinstance(message.content, str) else "".join(part.text or "" for part in message.content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{row.where}: response cannot be read: {reason}") from None
     finish: FinishReason = data.get("finish_reason") or ("tool_calls" if message.tool_calls else "stop")
     if finish not in get_args(FinishReason):
         raise DataError(f"{row.where}: finish_reason must be one of {', '.join(get_args(FinishReason))}, not {finish!r}")
-    text = message.content if isinstance(message.content, str) else "".join(part.text or "" for part in message.content)
     answer = remove_thinking(text)
     reasoning = message.reasoning if message.reasoning is not None else text[: len(text) - len(answer)] or None
     return Rollout(messages, answer, reasoning, message.tool_calls, finish, Usage())

@@ -6,6 +6,7 @@ later, when their datasets are open (`resume`, `reverify`).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -72,6 +73,11 @@ def restore(config: pytest.Config, given: Options) -> Restored | None:
     if mode == "reverify":
         return Restored(options, settings, Reverify(run), names, notes)
     resume = Resume(run)
+    if "rollout" in resume.overridden:
+        raise ConfigError(
+            f"{where}: a conftest overrides the fixture 'rollout' in this run: what it does to an answer it would do again to each that is"
+            " there; start a new run"
+        )
     _restore_selection(config, run, resume, where)
     return Restored(options, settings, resume, names, notes, None if resume.selected is None else frozenset(resume.selected))
 
@@ -79,16 +85,23 @@ def restore(config: pytest.Config, given: Options) -> Restored | None:
 def _stored_options(run: StoredRun) -> Options:
     kept = run.manifest.get("options", {})
     known = {field.name for field in fields(Options)}
-    return Options.from_json(
-        {name: value for name, value in kept.items() if name in known and name not in ("resume", "reverify", "output")}
-    )
+    left = ("resume", "reverify", "responses", "output")
+    stored = Options.from_json({name: value for name, value in kept.items() if name in known and name not in left})
+    repeats = {entry["num_repeats"] for entry in run.manifest["benchmarks"].values()}
+    if "responses" in run.manifest and stored.repeats is None and len(repeats) == 1:
+        # As many as its file had.
+        stored = replace(stored, repeats=repeats.pop())
+    return stored
 
 
 def _merged(config: pytest.Config, given: Options, stored: Options, mode: str, where: str) -> Options:
     changes: dict[str, Any] = {mode: getattr(given, mode)}
     for option in gym_options.DECLARED:
         name = option.name
-        if config.getoption(f"gym_{name}", None) in (None, []) or name in (mode, "set"):
+        typed = config.getoption(f"gym_{name}", None) not in (None, [])
+        # What may be changed may be so by the environment; the rest of it is for new runs.
+        exported = name in _FREE[mode] and name not in gym_options.TYPED_ONLY and os.environ.get(gym_options.ini_name(option).upper())
+        if not (typed or exported) or name in (mode, "set"):
             continue
         value, before = getattr(given, name), getattr(stored, name)
         if name in _FREE[mode]:

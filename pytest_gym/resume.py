@@ -17,6 +17,7 @@ from pytest_gym.fingerprint import Difference, differences
 from pytest_gym.journal import SELECTION, Journal
 from pytest_gym.plan import CaseKey, Plan
 from pytest_gym.records import Rollout, Verdict
+from pytest_gym.run import SUMMARY
 from pytest_gym.stored import JOURNAL, StoredRun
 
 Seen = Callable[[int, Rollout], None]
@@ -82,6 +83,15 @@ class Resume:
             journal.forget_verdicts()
             notes.append(f"the verifier has changed, all answers are judged again ({'; '.join(map(str, self._rejudge))})")
         return notes
+
+    @property
+    def wall_s(self) -> float:
+        """The seconds that earlier processes took, as far as they came to say so."""
+        try:
+            return float(json.loads((self.run.path / SUMMARY).read_text(encoding="utf-8"))["wall_s"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # A process that was killed wrote no summary.
+            return 0.0
 
     def absent(self, key: CaseKey) -> str:
         """Why a planned case has no rollout: it is yet to be asked."""

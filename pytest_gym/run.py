@@ -55,6 +55,11 @@ class RunFolder:
             self._lock()
         except OSError as error:
             raise RunError(f"the run folder {path} cannot be made: {error.strerror or error}; choose another with --gym-output") from error
+        if not resume and any(journal.stat().st_size for journal in (path / "journal").glob("*.jsonl")):
+            self.unlock()
+            raise RunError(
+                f"--gym-output={path}: holds the journal of a run that was killed while it began; remove it, or name a new folder"
+            )
         if not resume and (path / MANIFEST).exists():
             self.unlock()
             raise RunError(f"--gym-output={path}: another process has just begun a run there; name a new folder")
@@ -88,6 +93,7 @@ class RunFolder:
     def discard(self) -> None:
         """Take a folder back that was made for a run which cannot begin."""
         self.journal.close(remove=True)
+        (self.path / MANIFEST).unlink(missing_ok=True)
         self.unlock()
         with contextlib.suppress(OSError):
             # Only where nothing but ours was in it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections import deque
 from collections.abc import Generator
@@ -226,7 +227,7 @@ class GymSession:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Turn the report of a case into a result: journal, tally, and the hook for others."""
         data = getattr(report, "gym", None)
-        if data is None or self.folder is None:
+        if data is None or self.folder is None or "unasked" in data:
             return
         tally = self.tally()
         case, plan = data["case"], self.state.plan
@@ -283,9 +284,15 @@ class GymSession:
             return
         self.engine.close()
         tally = self.tally()
-        wall_s = time.monotonic() - self._began
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.state.plan.cases and not isinstance(self.state.origin, Resume):
+            # Nothing was selected: a folder would look like a run.
+            self.folder.discard()
+            self.folder = None
+            return
+        # As it was before: the summary of a resumed run is about all of its processes.
+        wall_s = time.monotonic() - self._began + (self.state.origin.wall_s if isinstance(self.state.origin, Resume) else 0.0)
         scored = tally.scored()
-        self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s)
+        self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s, asked=self.asks)
         if self.gates is not None:
             self.summary["gates"] = [result.to_json() for result in self.gates.judged()]
             exitstatus = self.gates.exit_status(session, exitstatus)
@@ -338,7 +345,7 @@ class GymSession:
         left = folder.journal.without_verdict(self.engine.begun) if self.engine else 0
         if left and self.asks and not self.state.options.demo:
             workers = self.config.getoption("numprocesses", None)
-            words = f"pytest --gym-resume={self.shown_folder}" + (f" -n {workers}" if workers else "")
+            words = f"pytest --gym-resume={shlex.quote(str(self.shown_folder))}" + (f" -n {workers}" if workers else "")
             what = (
                 "1 case has no verdict; this goes on with it:" if left == 1 else f"{left:,} cases have no verdict; this goes on with them:"
             )
@@ -347,6 +354,7 @@ class GymSession:
     def manifest(self, exit_code: int | None = None) -> dict[str, Any]:
         """What `run.json` says; `exit_code` None while the run goes on."""
         state = self.state
+        before = state.origin.run.manifest if isinstance(state.origin, Resume) else None
         reported = self._tally.reported_models.most_common(1) if self._tally else []
         return manifest(
             state,
@@ -356,7 +364,7 @@ class GymSession:
             model=self.model,
             base_url="demo" if state.options.demo else self.base_url,
             reported=reported[0][0] if reported else None,
-            selection=_selection(self.config),
+            selection=_selection(self.config) if before is None else before["planned"]["selection"],
             frozen=self.frozen,
             overridden=self.engine.overridden if self.engine else (),
         )

@@ -97,6 +97,9 @@ class StoredRun:
                     if isinstance(outcome, CaseError) and key in places and rollout.error is None and outcome.kind not in JUDGES:
                         # It was tried again since, and that answer waits to be judged.
                         outcome = None
+                if isinstance(outcome, CaseError) and key not in places:
+                    # It never had an answer, and no verifier is to see an empty one in its place.
+                    rollout = Rollout(error=outcome)
                 yield Entry(key, rollout, outcome or rollout.error)
 
     def _lines(self, file: Any) -> Iterator[tuple[int, Json]]:

@@ -61,13 +61,13 @@ class Tally:
         """Whether no case at all has a verdict."""
         return all(bool(np.all(np.isnan(counts.counts.passed))) for counts in self.benchmarks)
 
-    def summary(self, scored: Sequence[Scored], *, demo: bool, wall_s: float) -> dict[str, Any]:
+    def summary(self, scored: Sequence[Scored], *, demo: bool, wall_s: float, asked: bool = True) -> dict[str, Any]:
         """The content of `summary.json` (docs/results.md), of what `scored` gave."""
         return {
             "schema": 1,
             "demo": demo,
             "wall_s": round(wall_s, 3),
-            "requests": self.requests,
+            "requests": self.requests if asked else 0,
             "benchmarks": {s.name: counts.summary(s, demo) for s, counts in zip(scored, self.benchmarks, strict=True)},
             "gates": [],
         }

@@ -123,6 +123,11 @@ def test_equal_differences_have_a_width():
     assert paired_difference(np.full(3, 0.5), binary=False, span=math.inf).reason == "all differences are equal and the metric has no range"
 
 
+def test_clusters_whose_differences_cancel_out_have_a_width():
+    found = paired_difference(np.tile([1.0, -1.0], 10), binary=False, clusters=np.repeat(np.arange(10), 2))
+    assert found.method == "all_equal, clustered" and found.high == pytest.approx(0.369, abs=1e-3)
+
+
 def test_few_clusters_have_no_interval():
     found = paired_difference(np.array([1.0, 0, 1, 0, 0, 1]), binary=True, clusters=np.array([0, 0, 1, 1, 2, 2]))
     assert found.low is None and found.reason == "only 3 clusters: at least 5 are needed"

@@ -116,7 +116,7 @@ class Client:
         self.retrying = 0
         self.retry_reason: str | None = None
         self._options = options
-        self._secret = Secret(key)
+        self._secret = Secret(key, options.base_url)
         self._headers = {
             "content-type": "application/json",
             "accept": "*/*",

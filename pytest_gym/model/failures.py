@@ -16,12 +16,14 @@ import time
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that are tried again; every 5xx is, too."""
 
 _PUSHED_BACK = frozenset({429, 503, 529})
 _EXCERPT, _LOOKED_AT = 200, 65_536
+_SHORTEST, _LONG = 4, 16
 _CONTEXT_LENGTH = re.compile(r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long", re.I)
 _NO_CREDIT = re.compile(r"credit balance is too low|insufficient (credits|balance|funds)", re.I)
 _QUOTA = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active"})
@@ -65,10 +67,12 @@ class Failure(Exception):
 
 
 class Secret:
-    """The key, for taking it out of what is shown or kept. Its repr does not show it."""
+    """The key, and what the query of `url` holds, for taking them out of what is shown or kept. Its repr does not show them."""
 
-    def __init__(self, key: str | None) -> None:
+    def __init__(self, key: str | None, url: str = "") -> None:
         self._key = key
+        values = [value for _, value in parse_qsl(urlsplit(url).query)]
+        self._words = [word for word in (key or "", *values) if len(word) >= _SHORTEST]
 
     def __repr__(self) -> str:
         return f"Secret({'set' if self._key else 'none'})"
@@ -77,16 +81,21 @@ class Secret:
         return bool(self._key)
 
     def out_of(self, text: str) -> str:
-        """The text without the key: for texts of a model, which may hold what merely looks like one."""
-        return text.replace(self._key, "[key]") if self._key else text
+        """The text without the key: for texts of a model, which may hold what merely looks like one.
+
+        A key of fewer than 16 characters (a dummy such as `EMPTY`) stays: it is a word, and cutting words changes answers.
+        """
+        return text.replace(self._key, "[key]") if self._key and len(self._key) >= _LONG else text
 
     def redact(self, text: str) -> str:
-        """The text without the key, and without whatever looks like one: for messages."""
-        return _KEY_LIKE.sub("[key]", self.out_of(text))
+        """The text without the key, the values of the URL's query, and whatever looks like a key: for messages."""
+        for word in self._words:
+            text = text.replace(word, "[key]")
+        return _KEY_LIKE.sub("[key]", text)
 
     def may_be_in(self, text: str) -> bool:
         """Whether the JSON `text` may hold the key: as it is, or with escapes, of which only these can stand for a character of a key."""
-        return self._key is not None and (self._key in text or "\\u00" in text or "\\/" in text)
+        return self._key is not None and len(self._key) >= _LONG and (self._key in text or "\\u00" in text or "\\/" in text)
 
     def out_of_all(self, value: Any) -> Any:
         """The decoded JSON `value` without the key in any of its texts."""
@@ -102,7 +111,6 @@ class Secret:
 def excerpt(content: bytes | str, secret: Secret) -> str:
     """What a body says, in at most 200 characters: an error's message, a page's text, else how it begins. Empty where it says nothing."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    text = secret.out_of(text)
     try:
         data = json.loads(text) if len(text) < _LOOKED_AT else None
     except (ValueError, RecursionError):
@@ -123,7 +131,7 @@ def refused(status: int, headers: Mapping[str, str], content: bytes, secret: Sec
     if 200 <= status < 300:
         return Failure("bad_reply", f"{text}, where only 200 is an answer", status=status, excerpt=said)
     if 300 <= status < 400:
-        target = secret.redact(headers.get("location", "elsewhere"))[:_EXCERPT]
+        target = secret.redact(headers.get("location", "elsewhere").partition("?")[0])[:_EXCERPT]
         text = f"redirects ({status}) to {_quoted(target)}; give that as --gym-base-url"
         return Failure("not_found", text, fatal=True, status=status, excerpt=said)
     try:
@@ -225,7 +233,11 @@ def _sorted(status: int, text: str, said: str, data: Any, wait: float | None, se
         text = f"{text} (the account's quota is used up: waiting does not help)"
         return Failure("rate_limit", text, fatal=True, status=status, excerpt=said)
     if status in (401, 403):
-        hint = "the key was refused: is GYM_API_KEY the right one?" if secret else "no key is set: export GYM_API_KEY=…"
+        hint = (
+            "the key was refused: is GYM_API_KEY, or the vendor's own variable, the right one?"
+            if secret
+            else "no key is set: export GYM_API_KEY=…"
+        )
         return Failure("auth", f"{text} ({hint})", fatal=True, status=status, excerpt=said)
     if status == 407:
         return Failure("connect", f"{text} (the proxy asks for a password)", fatal=True, status=status, excerpt=said)

@@ -42,9 +42,9 @@ def test_gates_are_tests_and_wrong_answers_are_not(gym: Gym, endpoint, how):
     assert gym.manifest()["options"]["gate"] == [word.partition("=")[2] for word in GATES]
 
 
-def test_all_gates_pass(gym: Gym, endpoint, how):
+def test_all_gates_pass(gym: Gym, endpoint):
     gym.write(rows=20, wrong=(1,))
-    result = gym.run("--gym-gate=pass@1 >= 0.9", "-v", *how, url=endpoint(adder).url)
+    result = gym.run("--gym-gate=pass@1 >= 0.9", "-v", url=endpoint(adder).url)
     assert result.ret == 0
     result.assert_outcomes(passed=20, xfailed=1)
     result.stdout.fnmatch_lines(["gates::sums: pass@1 >= 0.9 PASSED*"])
@@ -103,9 +103,9 @@ def test_a_demo_passes_no_gate(gym: Gym):
     result.stdout.fnmatch_lines(["not decided: a simulated model answered (--gym-demo)*"])
 
 
-def test_nothing_judged_is_a_usage_error(gym: Gym, endpoint, how):
+def test_nothing_judged_is_a_usage_error(gym: Gym, endpoint):
     gym.write(rows=3)
-    result = gym.run("--gym-gate=pass@1 >= 0", *how, url=endpoint(failing(0, 1, 2)).url)
+    result = gym.run("--gym-gate=pass@1 >= 0", url=endpoint(failing(0, 1, 2)).url)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert gym.summary()["gates"][0]["decided"] is False and gym.manifest()["exit_code"] == 4
 
@@ -117,11 +117,11 @@ def test_x_counts_errors_and_not_wrong_answers(gym: Gym, endpoint):
     assert result.ret == 0
 
 
-def test_a_baseline(gym: Gym, endpoint, how):
+def test_a_baseline(gym: Gym, endpoint):
     gym.write(rows=200, wrong=(1, 2))
     url = endpoint(adder).url
     gym.run(url=url)
-    words = (f"--gym-base-url={url}", "--gym-model=other", "--gym-baseline=run", *how)
+    words = (f"--gym-base-url={url}", "--gym-model=other", "--gym-baseline=run")
     result = gym.run("--gym-gate=pass@1 >= baseline - 3% at 95%", "--gym-gate=flips <= 0", "--gym-output=new", *words)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
@@ -136,7 +136,7 @@ def test_a_baseline(gym: Gym, endpoint, how):
         return chat("It is 0") if any(f"What is {n}+1?" == body["messages"][-1]["content"] for n in range(50, 70)) else adder(body, number)
 
     gates = ("pass@1 >= baseline - 3% at 95% waive sampling", "pass@1 >= baseline", "flips <= 19 waive sampling")
-    words = (f"--gym-base-url={endpoint(worse).url}", "--gym-model=worse", "--gym-baseline=run", "--gym-output=third", *how)
+    words = (f"--gym-base-url={endpoint(worse).url}", "--gym-model=worse", "--gym-baseline=run", "--gym-output=third")
     result = gym.run(*(f"--gym-gate={gate}" for gate in gates), "--gym-set=sampling.temperature=1", *words)
     assert result.ret == 1
     gates = json.loads((gym.path / "third/summary.json").read_text())["gates"]

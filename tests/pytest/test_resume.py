@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(gym: Gym, endpoint, how):
     down = True
 
     def script(body: dict[str, Any], number: int) -> Any:
-        return (401, {"error": {"message": "who are you"}}) if down and number > 8 else adder(body, number)
+        return (402, {"error": {"message": "pay"}}) if down and number > 8 else adder(body, number)
 
     server = endpoint(script)
     first = gym.run("--gym-concurrency=2", *how, url=server.url)
@@ -75,13 +75,13 @@ def test_a_stopped_run_goes_on_where_it_stopped(gym: Gym, endpoint, how):
     assert gym.manifest()["options"]["concurrency"] == 2
 
 
-def test_the_selection_is_restored(gym: Gym, endpoint, how):
+def test_the_selection_is_restored(gym: Gym, endpoint):
     gym.write(rows=20)
     moody = Moody(11)
     server = endpoint(moody)
-    gym.run("-k", "0011 or 0012 or 0015", *how, url=server.url).assert_outcomes(passed=2, errors=1, deselected=17 if not how else 0)
+    gym.run("-k", "0011 or 0012 or 0015", url=server.url).assert_outcomes(passed=2, errors=1, deselected=17)
     moody.refused.clear()
-    gym.run("--gym-resume=run", *how, benchmark=None).assert_outcomes(passed=3)
+    gym.run("--gym-resume=run", benchmark=None).assert_outcomes(passed=3)
     assert sum(questions(server).values()) == 4
 
 
@@ -160,33 +160,33 @@ def test_another_dataset_is_refused(gym: Gym, endpoint):
     result.stderr.fnmatch_lines(["*sums: dataset.sha256: *; sums: dataset.num_rows: 4 → 5*"])
 
 
-def test_a_changed_verifier_judges_everything_again(gym: Gym, endpoint, how):
+def test_a_changed_verifier_judges_everything_again(gym: Gym, endpoint):
     gym.write(rows=6, wrong=(0, 1))
     moody = Moody(5)
     server = endpoint(moody)
-    gym.run(*how, url=server.url).assert_outcomes(passed=3, failed=2, errors=1)
+    gym.run(url=server.url).assert_outcomes(passed=3, failed=2, errors=1)
     verifier = gym.path / "verifiers/ends_with.py"
     verifier.write_text(verifier.read_text().replace("float(found == task[field])", "1.0"))
     moody.refused.clear()
-    result = gym.run("--gym-resume=run", *how, benchmark=None)
+    result = gym.run("--gym-resume=run", benchmark=None)
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["gym: the verifier has changed, all answers are judged again (sums: verifier.source: *"])
     assert sum(questions(server).values()) == 7
 
 
-def test_a_torn_line_is_said_and_asked_again(gym: Gym, endpoint, how):
+def test_a_torn_line_is_said_and_asked_again(gym: Gym, endpoint):
     gym.write(rows=6)
     moody = Moody(5)
     server = endpoint(moody)
-    gym.run(*how, "-x", url=server.url)
+    gym.run("-x", url=server.url)
     journal = gym.path / "run/journal/rollouts.jsonl"
     if not journal.exists():  # the case in error is the last one: everything else was judged, and the run complete
         moody.refused.clear()
-        gym.run("--gym-resume=run", *how, benchmark=None).assert_outcomes(passed=6)
+        gym.run("--gym-resume=run", benchmark=None).assert_outcomes(passed=6)
         return
     journal.write_bytes(journal.read_bytes().rstrip(b"\n")[:-10])
     moody.refused.clear()
-    result = gym.run("--gym-resume=run", *how, benchmark=None)
+    result = gym.run("--gym-resume=run", benchmark=None)
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["gym: 1 line of the journal cannot be read*"])
 
@@ -374,6 +374,24 @@ def test_broken_responses_are_a_usage_error(gym: Gym, rows, sentence):
     assert f"ERROR: {sentence}" in result.stderr.lines
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "It is 1", "messages": [{"content": "x"}]},
+        {"text": "x", "messages": "abc"},
+        {"text": 5, "messages": []},
+        {"response": {"content": {"a": 1}}},
+        {"repeat": 30_000_000, "response": "x"},
+    ],
+    ids="-".join,
+)
+def test_odd_answers_are_a_sentence_and_leave_nothing(gym: Gym, row):
+    gym.write(rows=3)
+    result = gym.run(write_answers(gym.path / "a.jsonl", {"task_id": "0000", **row}), "--gym-output=run")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR and "a.jsonl:1: " in result.stderr.str()
+    assert not (gym.path / "run").exists()
+
+
 def test_responses_need_a_benchmark_and_nobody_else(gym: Gym):
     gym.write(rows=2)
     word = write_answers(gym.path / "a.jsonl", {"task_id": "0000", "response": "x"})
@@ -388,14 +406,85 @@ def test_what_cannot_begin_leaves_no_folder(gym: Gym):
     assert not (gym.path / "run").exists()
 
 
-def test_an_overridden_rollout_then_and_not_now_is_refused(gym: Gym, endpoint, how):
+def test_an_overridden_rollout_is_not_resumed(gym: Gym, endpoint):
+    """What a conftest made of the answers it would make of them again."""
     gym.write(rows=3)
     moody = Moody(1)
     conftest = gym.path / "conftest.py"
-    conftest.write_text("import pytest\n\n@pytest.fixture\ndef rollout(rollout):\n    return rollout\n")
-    gym.run(*how, url=endpoint(moody).url)
-    conftest.unlink()
+    override = "import pytest\n\n@pytest.fixture\ndef rollout(rollout):\n    return rollout\n"
+    conftest.write_text(override)
+    gym.run(url=endpoint(moody).url)
+    before = gym.texts()
     moody.refused.clear()
-    result = gym.run("--gym-resume=run", *how, benchmark=None)
+    for text in (override, ""):
+        conftest.write_text(text)
+        result = gym.run("--gym-resume=run", benchmark=None)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "--gym-resume=run: a conftest overrides the fixture 'rollout' in this run" in result.stderr.str()
+    assert gym.texts() == before
+    conftest.write_text("")
+    gym.run("--gym-output=second", "--gym-model=m", f"--gym-base-url={endpoint(Moody(1)).url}")
+    conftest.write_text(override)
+    result = gym.run("--gym-resume=second", benchmark=None)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert "the fixture 'rollout' is overridden by a conftest then, and is not now" in result.stdout.str()
+    assert "the fixture 'rollout' is overridden by a conftest now, and was not then" in result.stdout.str()
+
+
+def test_the_journal_of_a_run_that_was_killed_while_it_began_is_not_taken_over(gym: Gym, endpoint):
+    gym.write(rows=3)
+    (gym.path / "run/journal").mkdir(parents=True)
+    (gym.path / "run/journal/rollouts.jsonl").write_text(
+        '{"benchmark": "sums", "task_id": "0000", "repeat": 0, "rollout": {"text": "stale"}}\n'
+    )
+    server = endpoint(adder)
+    result = gym.run(url=server.url)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR and not server.requests
+    assert "holds the journal of a run that was killed while it began" in result.stderr.str()
+
+
+def test_reverify_leaves_missing_what_was_never_answered(gym: Gym, endpoint):
+    gym.write(rows=12)
+
+    def script(body: dict[str, Any], number: int) -> Any:
+        return (400, {"error": {"message": "no"}}) if any(f" {n}+1" in str(body) for n in (3, 4)) else adder(body, number)
+
+    gym.run("--gym-set=client.stop_after_errors=2", "--gym-concurrency=1", url=endpoint(script).url)
+    gym.run("--gym-reverify=run", "--gym-output=again", benchmark=None)
+    rows = gym.results("again")
+    assert all(row["passed"] is not False for row in rows) and sum(row["passed"] is True for row in rows) == 3
+    assert gym.summary("again")["requests"] == 0
+    resumed = gym.run("--gym-resume=run", benchmark=None)
+    assert resumed.ret != 0 and gym.summary()["benchmarks"]["sums"]["errors"] == {"bad_request": 2}
+
+
+def test_one_refusal_after_answers_is_the_case_s_own(gym: Gym, endpoint):
+    gym.write(rows=8)
+
+    def script(body: dict[str, Any], number: int) -> Any:
+        return (403, {"error": {"message": "flagged by moderation"}}) if " 5+1" in str(body) else adder(body, number)
+
+    gym.run("--gym-concurrency=1", url=endpoint(script).url).assert_outcomes(passed=7, errors=1)
+    assert gym.summary()["benchmarks"]["sums"]["errors"] == {"auth": 1}
+
+
+def test_nothing_selected_leaves_nothing(gym: Gym, endpoint):
+    gym.write(rows=3)
+    server = endpoint(adder)
+    assert gym.run("-k", "nothing", url=server.url).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert not (gym.path / "run").exists() and not server.requests
+
+
+def test_an_empty_name_is_no_ordinary_run(gym: Gym):
+    gym.write(rows=3)
+    for option in ("resume", "reverify", "responses", "baseline"):
+        result = gym.run(f"--gym-{option}=")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR and f"--gym-{option}: is empty" in result.stderr.str()
+
+
+def test_answers_made_elsewhere_are_reverified(gym: Gym):
+    gym.write(rows=3)
+    answers = write_answers(gym.path / "a.jsonl", {"task_id": "0000", "response": "It is 1"}, {"task_id": "0000", "response": "It is 7"})
+    gym.run(answers, "--gym-output=run")
+    result = gym.run("--gym-reverify=run", "--gym-output=again", benchmark=None)
+    result.assert_outcomes(passed=1, failed=1, skipped=4)
+    assert "all 2 verdicts are as before" in result.stdout.str()

@@ -77,15 +77,14 @@ def test_same_results_in_every_mode(gym: Gym, endpoint):
     assert len(server.requests) == 5 * 24
 
 
-def test_ten_failures_in_full_and_the_rest_counted(gym: Gym, endpoint, how):
+def test_ten_failures_in_full_and_the_rest_counted(gym: Gym, endpoint):
     gym.write(rows=15, wrong=tuple(range(13)))
-    result = gym.run(*how, url=endpoint(adder).url)
+    result = gym.run(url=endpoint(adder).url)
     text = result.stdout.str()
     assert text.count("question:") == 10 and "… and 3 more" in text
     result.assert_outcomes(passed=2, failed=13)
     assert (
-        gym.run(*how, "--gym-show-failures=all", f"--gym-base-url={endpoint(adder).url}", "--gym-model=m").stdout.str().count("question:")
-        == 13
+        gym.run("--gym-show-failures=all", f"--gym-base-url={endpoint(adder).url}", "--gym-model=m").stdout.str().count("question:") == 13
     )
 
 
@@ -340,7 +339,7 @@ def test_open_file_limit_is_raised_or_the_connections_lowered(gym: Gym, endpoint
         assert result.ret == 0 and said in result.stdout.str()
 
 
-def test_skipped_cases_are_missing(gym: Gym, endpoint, how):
+def test_skipped_cases_are_missing(gym: Gym, endpoint):
     gym.write(rows=6)
     gym.pytester.makeconftest(
         """
@@ -355,7 +354,7 @@ def test_skipped_cases_are_missing(gym: Gym, endpoint, how):
                 pytest.skip("nor this")
         """
     )
-    gym.run(*how, url=endpoint(adder).url).assert_outcomes(passed=4, skipped=2)
+    gym.run(url=endpoint(adder).url).assert_outcomes(passed=4, skipped=2)
     entry = gym.summary()["benchmarks"]["sums"]
     assert entry["missing"] == 2 and entry["errors"] == {}
 
