@@ -141,6 +141,7 @@ def test_a_killed_run_has_its_planned_tasks(gym, endpoint):
         (gzip.compress(b"benchmark,task_id\n"), "has no column 'repeat'"),
         (gzip.compress(b"x" * 100)[:-12], "cannot be read"),
     ],
+    ids=["no gzip", "no columns", "cut"],
 )
 def test_a_broken_file_is_one_sentence(tmp_path, content, said):
     (tmp_path / SCORES).write_bytes(content)

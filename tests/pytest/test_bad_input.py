@@ -134,8 +134,12 @@ def test_nothing_listens(gym: Gym, how):
     assert not (gym.path / "run").exists()
 
 
-@pytest.mark.parametrize("status, kind", [(401, "auth"), (403, "auth"), (404, "not_found")])
-def test_what_would_repeat_for_every_case_stops_the_run(gym: Gym, endpoint, how, monkeypatch, status, kind):
+@pytest.mark.parametrize(
+    ("status", "kind", "how"),
+    [(401, "auth", ()), (401, "auth", ("-n2",)), (403, "auth", ()), (404, "not_found", ())],
+    ids=["401", "401-n2", "403", "404"],
+)
+def test_what_would_repeat_for_every_case_stops_the_run(gym: Gym, endpoint, monkeypatch, status, kind, how):
     monkeypatch.setenv("GYM_API_KEY", "sk-very-secret-1234567890")
     gym.write(rows=200)
     body = {"error": {"message": f"no: sk-very-secret-1234567890 and model m ({status})"}}

@@ -430,7 +430,7 @@ def limited(soft: int, hard: int) -> Callable[[], None]:
     ("cases", "hard", "said", "connections"),
     [
         (10_000, 1024, "896 connections instead of 1024: the limit on open files allows no more", 896),
-        (2_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1], None, 1024),
+        (1_200, resource.getrlimit(resource.RLIMIT_NOFILE)[1], None, 1024),
     ],
     ids=["lowered", "raised"],
 )

@@ -77,7 +77,7 @@ def test_other_tests_of_the_run(gym: Gym, endpoint):
     assert "%]" not in left_on_screen(transcript) and "1 failed, 14 passed" in transcript
 
 
-def test_what_is_waited_for_is_said_once_and_why(gym: Gym, endpoint, how):
+def test_what_is_waited_for_is_said_once_and_why(gym: Gym, endpoint):
     gym.write(rows=12)
     gym.pytester.makeconftest(SOON)
     tries: list[int] = []
@@ -89,7 +89,7 @@ def test_what_is_waited_for_is_said_once_and_why(gym: Gym, endpoint, how):
                 return 503, {"error": {"message": "\x1b[2Jbusy"}}
         return adder(body, number)
 
-    result = gym.run(*how, url=endpoint(busy_at_first).url, subprocess=True)
+    result = gym.run(url=endpoint(busy_at_first).url, subprocess=True)
     said = [line for line in result.outlines if "waiting" in line]
     assert len(said) == 1 and re.match(r"gym: waiting [012] s for sums::0003-r0, last try: answered 503: ", said[0]), said
     assert said[0].endswith("busy', 11 of 12 answered") and "\x1b" not in said[0]

@@ -223,14 +223,14 @@ def test_a_stale_lock_is_taken_over(gym: Gym, endpoint):
 # -- judging again ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_reverify_asks_nobody_and_shows_what_changed(gym: Gym, endpoint, how):
+def test_reverify_asks_nobody_and_shows_what_changed(gym: Gym, endpoint):
     gym.write(rows=6, wrong=(0, 1))
     server = endpoint(Moody(5))
-    gym.run(*how, url=server.url)
+    gym.run(url=server.url)
     asked = len(server.requests)
     verifier = gym.path / "verifiers/ends_with.py"
     verifier.write_text(verifier.read_text().replace("float(found == task[field])", "float(found != task[field])"))
-    result = gym.run("--gym-reverify=run", "--gym-output=again", *how, benchmark=None)
+    result = gym.run("--gym-reverify=run", "--gym-output=again", benchmark=None)
     result.assert_outcomes(passed=2, failed=3, errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -301,7 +301,7 @@ def write_answers(path: Path, *rows: dict[str, Any]) -> str:
     return f"--gym-responses={path.name}"
 
 
-def test_responses_are_judged(gym: Gym, how):
+def test_responses_are_judged(gym: Gym):
     gym.write(rows=4)
     word = write_answers(
         gym.path / "answers.jsonl",
@@ -312,7 +312,7 @@ def test_responses_are_judged(gym: Gym, how):
         {"task_id": "0003", "response": None},
         {"task_id": "0003", "response": ""},
     )
-    result = gym.run(word, "--gym-output=run", *how)
+    result = gym.run(word, "--gym-output=run")
     result.assert_outcomes(passed=3, failed=2, skipped=3)
     result.stdout.fnmatch_lines(["gym: answers.jsonl, nobody is asked", "gym: judging 5 answers from answers.jsonl; nobody is asked"])
     entry = gym.summary()["benchmarks"]["sums"]

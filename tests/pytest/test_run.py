@@ -263,12 +263,12 @@ def test_thinking_is_kept_apart(gym: Gym, endpoint):
     assert gym.summary()["benchmarks"]["sums"]["rates"]["empty"] == pytest.approx(1 / 3)
 
 
-def test_an_overridden_fixture_shows_in_the_manifest(gym: Gym, endpoint, how):
+def test_an_overridden_fixture_shows_in_the_manifest(gym: Gym, endpoint):
     gym.write(rows=2)
     url = endpoint(adder).url
-    gym.run(*how, url=url)
+    gym.run(url=url)
     gym.pytester.makeconftest("import pytest\n@pytest.fixture\ndef verifier(verifier): return verifier")
-    run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", "--gym-output=own", *how]
+    run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", "--gym-output=own"]
     gym.pytester.runpytest_subprocess(*run).assert_outcomes(passed=2)
     before, after = (gym.manifest(folder)["benchmarks"]["sums"] for folder in ("run", "own"))
     assert (before["overridden"], after["overridden"]) == ([], ["verifier"])
