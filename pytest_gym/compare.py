@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gym import metrics, paired
-from pytest_gym.diagnosis import causes, with_verifier
+from pytest_gym.diagnosis import Ledger, explained_metric
 from pytest_gym.discovery import Output
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.fingerprint import differences
@@ -29,6 +30,7 @@ from pytest_gym.stored import StoredRun
 Rejudge = Callable[[StoredRun, Scored], Scored]
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
+Today = Callable[[str], tuple[Scored, Scored] | None]
 
 PARTS = ("model", "prompt", "verifier", "dataset", "harness", "sampling", "judge")
 """What two runs can differ in; each leaf of a manifest's protocol belongs to one."""
@@ -41,6 +43,9 @@ _PART_OF = {
     "overridden": "harness",
     "api": "harness",
 }
+
+_DUST = 1e-12
+"""Values that are apart by less than this share of themselves are apart by rounding only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,11 @@ class Pairs:
     only_a: Codes
     only_b: Codes
 
+    @property
+    def planned(self) -> int:
+        """Tasks that either run planned."""
+        return len(self.a) + len(self.changed) + len(self.only_a) + len(self.only_b)
+
 
 def compare_command(words: str, base: Path, rejudge: Rejudge, *, unpaired: bool, as_json: bool, width: int) -> Output:
     """`--gym-compare=A,B`, two run folders relative to `base`.
@@ -68,20 +78,21 @@ def compare_command(words: str, base: Path, rejudge: Rejudge, *, unpaired: bool,
         raise ConfigError(f"--gym-compare={words}: name two run folders, separated by a comma: --gym-compare=OLD,NEW")
     runs = [StoredRun(base / folder, folder) for folder in folders]
     sides = [scored_run(run) for run in runs]
-    found = compare_runs(sides[0], sides[1], runs[0].manifest, runs[1].manifest, words=(folders[0], folders[1]), unpaired=unpaired)
-    notes = []
-    for name, entry in found["benchmarks"].items():
-        verifiers = {d["what"] for d in found["differs"] if d["benchmark"] == name and d["what"].startswith("verifier")}
-        if not verifiers or not entry["causes"]:
-            continue
+    notes: list[str] = []
+
+    def today(name: str) -> tuple[Scored, Scored] | None:
         try:
-            today = [rejudge(run, side[name]) for run, side in zip(runs, sides, strict=True)]
+            return rejudge(runs[0], sides[0][name]), rejudge(runs[1], sides[1][name])
         except GymError as error:
             notes.append(f"{name}: the verifiers differ, and what that did to the scores cannot be told: {error}")
-            continue
-        after = compare_benchmark(today[0], today[1], unpaired=unpaired)
-        if after["difference"] is not None:
-            entry["causes"] = with_verifier(entry, after)
+            return None
+
+    found = compare_runs(*sides, *(run.manifest for run in runs), words=(folders[0], folders[1]), unpaired=unpaired, today=today)
+    for name in found["benchmarks"]:
+        unknown = [run.word for run, side in zip(runs, sides, strict=True) if not any(side[name].rows)]
+        if unknown and any(d["benchmark"] == name and d["what"] == "dataset.sha256" for d in found["differs"]):
+            words = " and ".join(dict.fromkeys(unknown))
+            notes.append(f"{name}: the datasets differ and {words} does not know its rows, so tasks are matched by their ids alone")
     for run in runs:
         if run.unfinished:
             notes.append(f"{run.word} is not finished; --gym-resume={run.word} goes on with it")
@@ -108,8 +119,7 @@ def match(a: Scored, b: Scored) -> Pairs:
             same.append((position, other))
     unknown = [position for position, task in enumerate(b.task_ids) if not task]
     both = np.array(same, dtype=np.int64).reshape(-1, 2)
-    only_b = np.array(sorted([*there.values(), *unknown]), dtype=np.int64)
-    return Pairs(both[:, 0], both[:, 1], changed, np.array(only_a, dtype=np.int64), only_b)
+    return Pairs(both[:, 0], both[:, 1], changed, np.array(only_a, dtype=np.int64), np.array(sorted([*there.values(), *unknown]), np.int64))
 
 
 def compare_runs(
@@ -120,15 +130,18 @@ def compare_runs(
     *,
     words: tuple[str, str],
     unpaired: bool = False,
+    today: Today | None = None,
 ) -> dict[str, Any]:
     """The content of `--gym-compare=A,B --gym-json`: `differs`, `benchmarks`, and benchmarks that only one has.
 
+    today: gives both sides of a benchmark as one verifier judges them, or None; asked where the verifiers differ.
     Raises ConfigError where the runs have no benchmark, or a benchmark no task, in common (unless `unpaired`).
     """
     shared = [name for name in a if name in b]
     if not shared:
         raise ConfigError(f"{words[0]} and {words[1]} have no benchmark in common: {_names(a)} there, {_names(b)} here")
     entries: dict[str, Any] = {}
+    different = differs(manifest_a, manifest_b)
     for name in shared:
         found = compare_benchmark(a[name], b[name], unpaired=unpaired)
         if not found["shared"] and not unpaired:
@@ -138,6 +151,9 @@ def compare_runs(
                 " --gym-set=compare.unpaired=true compares them as different sets"
             )
         entries[name] = found
+        verifiers = any(d["benchmark"] == name and d["what"].startswith(("verifier", "metric.pass_threshold")) for d in different)
+        if today is not None and verifiers and (again := today(name)) is not None:
+            _explain(found, a[name], b[name], again)
     tested = [name for name in shared if entries[name]["p_value"] is not None]
     corrected = paired.holm([entries[name]["p_value"] for name in tested])
     for name, value in zip(tested, corrected, strict=True):
@@ -146,7 +162,7 @@ def compare_runs(
         "schema": 1,
         "a": words[0],
         "b": words[1],
-        "differs": differs(manifest_a, manifest_b),
+        "differs": different,
         "benchmarks": entries,
         "only_a": [name for name in a if name not in b],
         "only_b": [name for name in b if name not in a],
@@ -174,103 +190,157 @@ def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
 def compare_benchmark(a: Scored, b: Scored, *, unpaired: bool = False, level: float = 0.95, key: str | None = None) -> dict[str, Any]:
     """The difference B − A of one benchmark: keys as in docs/compare.md. Tasks are those of `match`; a value may be None, with a `reason`.
 
-    key: another metric than the headline of `b`.
+    key: another metric than the headline of `b`. Where the runs' own metrics differ, both are read by that of `b`.
     """
     pairs = match(a, b)
     key = key or b.metric.headline
-    left, right = a.take(pairs.a), b.take(pairs.b)
-    result = _difference(left, right, key, level)
-    result["test"] = result["test"] if len(pairs.a) or not unpaired else "welch"
-    if unpaired:
-        result.update(_unpaired(a, b, key, level))
-    planned = len(pairs.a) + len(pairs.changed) + len(pairs.only_a) + len(pairs.only_b)
+    usable = _same_scale(a, b, key)
+    others = [other for other in _keys(a, b) if other != key and _same_scale(a, b, other)]
+    one = replace(a, metric=b.metric)
+    both = _Both(one, b, pairs)
+    result = both.difference(key, level)
+    if not usable:
+        result = {**dict.fromkeys(result), "pairs": 0, "reason": f"the rewards have another range in A than in B, and {key} depends on it"}
+    elif unpaired:
+        result |= _unpaired(one, b, key, level)
     result |= {
         "metric": key,
         "direction": b.metric.direction,
-        "range": [end if math.isfinite(end) else None for end in (b.metric.low, b.metric.high)],
+        "range": [end if math.isfinite(end) else None for end in ((0.0, 1.0) if _counts(key) else (b.metric.low, b.metric.high))],
         "only_a": len(pairs.only_a),
         "only_b": len(pairs.only_b),
         "changed_rows": len(pairs.changed),
         "missing_a": a.missing,
         "missing_b": b.missing,
-        "planned": planned,
+        "planned": pairs.planned,
         "shared": len(pairs.a),
-        "bounds": _bounds(left, right, key, len(pairs.only_a) + len(pairs.only_b) + len(pairs.changed)),
+        "bounds": _bounds(one, b, pairs, key) if usable else None,
         "p_holm": None,
     }
-    result |= _moved(left, right, key)
-    result["metrics"] = {other: _difference(left, right, other, level, full=False) for other in _keys(left, right) if other != key}
-    result["subsets"] = {name: _difference(left.take(rows), right.take(rows), key, level) for name, rows in _subsets(left).items()}
-    result["causes"], result["noise_se"] = causes(a, b, pairs.a, pairs.b, pairs.changed, score_change(a, b, key), key)
+    result |= _moved(both, key) if usable else {"improved": [], "regressed": []}
+    result["metrics"] = {other: both.difference(other, level, full=False) for other in others}
+    names = _subset_names(both.b)
+    subsets = sorted({name for name in names.tolist() if name is not None and usable})
+    result["subsets"] = {name: both.difference(key, level, rows=np.flatnonzero(names == name), full=False) for name in subsets}
+    _explain(result, a, b)
     return result
 
 
-def score_change(a: Scored, b: Scored, key: str) -> float | None:
-    """The difference of the two scores as each run's own scorecard shows them, None where one has none."""
-    one, other = (values[~np.isnan(values)] for values in (values_of(a, key), values_of(b, key)))
-    return float(np.mean(other) - np.mean(one)) if len(one) and len(other) else None
+class _Both:
+    """The tasks that are pairs, with the values of each metric that is asked for, made once."""
+
+    def __init__(self, a: Scored, b: Scored, pairs: Pairs) -> None:
+        self.a, self.b = a.take(pairs.a), b.take(pairs.b)
+        self._values: dict[str, tuple[Floats, Floats]] = {}
+
+    @cached_property
+    def single(self) -> NDArray[np.bool_]:
+        """bool[m]: whether one verdict on each side is all that a task has."""
+        return np.asarray((self.a.outcomes.verdicts == 1) & (self.b.outcomes.verdicts == 1))
+
+    @cached_property
+    def clusters(self) -> Codes | None:
+        """int[m]: equal for tasks that were drawn together."""
+        return metrics.cluster_codes(self.b.outcomes.clusters)
+
+    def values(self, key: str) -> tuple[Floats, Floats]:
+        """float[m] of A and of B, NaN where a task has too few verdicts; exactly equal where they are equal but for rounding."""
+        if key not in self._values:
+            one, other = values_of(self.a, key), values_of(self.b, key)
+            with np.errstate(invalid="ignore"):
+                dust = np.abs(other - one) <= _DUST * np.maximum(np.abs(one), np.abs(other))
+            self._values[key] = one, np.where(dust, one, other)
+        return self._values[key]
+
+    def paired(self, key: str, rows: Codes | None = None) -> tuple[Floats, Floats, Codes | None, bool]:
+        """For tasks (in `rows`) with a value on both sides: A's, B's, their clusters, and whether one yes or no a side made each."""
+        one, other = self.values(key)
+        both = ~np.isnan(one) & ~np.isnan(other)
+        chosen = np.flatnonzero(both) if rows is None else rows[both[rows]]
+        one, other = one[chosen], other[chosen]
+        ends = (0.0, 1.0) if _counts(key) else (self.b.metric.low, self.b.metric.high)
+        binary = bool(np.all(self.single[chosen]) and np.all(np.isin(one, ends)) and np.all(np.isin(other, ends)))
+        return one, other, None if self.clusters is None else self.clusters[chosen], binary
+
+    def difference(self, key: str, level: float, *, rows: Codes | None = None, full: bool = True) -> dict[str, Any]:
+        """The difference of one metric, of all tasks or of some, as it stands in the JSON; with how it was made, where `full`."""
+        one, other, clusters, binary = self.paired(key, rows)
+        span = span_of(self.b, key)
+        found = paired.paired_difference(other - one, binary=binary, span=span, clusters=clusters, level=level)
+        result: dict[str, Any] = {
+            "a": float(np.mean(one)) if len(one) else None,
+            "b": float(np.mean(other)) if len(one) else None,
+            "difference": found.difference if found else None,
+            "ci95": None if found is None or found.low is None else [found.low, found.high],
+            "p_value": found.p_value if found else None,
+            "pairs": len(one),
+        }
+        if full:
+            detectable = found.detectable if found else None
+            result |= {
+                "test": found.test if found else None,
+                "method": found.method if found else None,
+                "se": found.se if found else None,
+                "detectable_difference": None if detectable is None or detectable > span else detectable,
+                "reason": found.reason if found else f"no task has {'a verdict' if key == 'pass@1' else f'a value of {key}'} on both sides",
+            }
+        return result
+
+
+def _explain(entry: dict[str, Any], a: Scored, b: Scored, today: tuple[Scored, Scored] | None = None) -> None:
+    """Put why the score changed into the entry of a comparison and into those of its subsets. today: both sides judged by one verifier."""
+    key = explained_metric(entry["metric"], a, b)
+    entry |= {"causes_of": key, "causes": [], "noise_se": None}
+    for subset in entry["subsets"].values():
+        subset["causes"] = []
+    if not _same_scale(a, b, key):
+        return
+    pairs = match(a, b)
+    ledger = Ledger(a, b, pairs.a, pairs.b, pairs.changed, key, today)
+    entry["causes"], entry["noise_se"] = ledger.causes()
+    of_a, of_b = _subset_names(a), _subset_names(b)
+    of_a[pairs.a] = of_b[pairs.b]  # an unfinished run does not know its own
+    for name, subset in entry["subsets"].items():
+        subset["causes"] = ledger.causes(np.flatnonzero(of_a == name), np.flatnonzero(of_b == name))[0]
 
 
 def values_of(scored: Scored, key: str) -> Floats:
     """float[m]: the metric of each task, NaN where it has too few verdicts."""
-    metric = scored.metric
-    return metrics.task_values(scored.outcomes, key, direction=metric.direction, low=metric.low, high=metric.high)
+    metric, outcomes = scored.metric, scored.outcomes
+    if not key.startswith("majority@"):
+        # Counting votes is most of the time that a metric takes, and no other metric looks at them.
+        outcomes = replace(outcomes, answers=None)
+    return metrics.task_values(outcomes, key, direction=metric.direction, low=metric.low, high=metric.high)
 
 
 def span_of(scored: Scored, key: str) -> float:
     """The width of a metric's range: 1 for what counts passes, that of the rewards else (infinite where they have none)."""
-    counted = key.startswith(("pass@", "pass^", "majority@", "g-pass@"))
-    return 1.0 if counted else scored.metric.high - scored.metric.low
+    return 1.0 if _counts(key) else scored.metric.high - scored.metric.low
 
 
 def paired_values(a: Scored, b: Scored, key: str) -> tuple[Floats, Codes | None, bool]:
     """For tasks that are pairs already: the differences where both sides have a value, their clusters, whether one verdict made each."""
-    one, other = values_of(a, key), values_of(b, key)
-    both = ~np.isnan(one) & ~np.isnan(other)
-    clusters = metrics.cluster_codes(b.outcomes.clusters)
-    single = bool(np.all(a.outcomes.verdicts[both] == 1) and np.all(b.outcomes.verdicts[both] == 1))
-    differences_ = (other - one)[both]
-    span = span_of(b, key)
-    binary = (
-        single
-        and bool(np.all(np.isin(differences_, (-span, 0.0, span))))
-        and bool(np.all(np.isin(one[both], (b.metric.low, b.metric.high))))
-    )
-    return differences_, None if clusters is None else clusters[both], binary
+    every = np.arange(a.tasks)
+    one, other, clusters, binary = _Both(a, b, Pairs(every, every, (), every[:0], every[:0])).paired(key)
+    return other - one, clusters, binary
 
 
-def _difference(a: Scored, b: Scored, key: str, level: float, *, full: bool = True) -> dict[str, Any]:
-    values, clusters, binary = paired_values(a, b, key)
-    one, other = values_of(a, key), values_of(b, key)
-    both = ~np.isnan(one) & ~np.isnan(other)
-    found = paired.paired_difference(values, binary=binary, span=span_of(b, key), clusters=clusters, level=level)
-    result: dict[str, Any] = {
-        "a": float(np.mean(one[both])) if both.any() else None,
-        "b": float(np.mean(other[both])) if both.any() else None,
-        "difference": found.difference if found else None,
-        "ci95": None if found is None or found.low is None else [found.low, found.high],
-        "p_value": found.p_value if found else None,
-        "pairs": len(values),
-    }
-    if full:
-        result |= {
-            "test": found.test if found else None,
-            "method": found.method if found else None,
-            "se": found.se if found else None,
-            "detectable_difference": found.detectable if found else None,
-            "reason": found.reason if found else "no task has a verdict on both sides",
-        }
-    return result
+def _same_scale(a: Scored, b: Scored, key: str) -> bool:
+    return _counts(key) or (a.metric.low, a.metric.high) == (b.metric.low, b.metric.high)
+
+
+def _counts(key: str) -> bool:
+    """Whether a metric counts passes, so that its range is [0, 1] whatever the rewards' is."""
+    return key.startswith(("pass@", "pass^", "majority@", "g-pass@"))
 
 
 def _unpaired(a: Scored, b: Scored, key: str, level: float) -> dict[str, Any]:
     one, other = (values[~np.isnan(values)] for values in (values_of(a, key), values_of(b, key)))
     mean, low, high, p_value, se = paired.unpaired_difference(one, other, level=level)
-    known = len(one) > 0 and len(other) > 0
     return {
         "a": float(np.mean(one)) if len(one) else None,
         "b": float(np.mean(other)) if len(other) else None,
-        "difference": mean if known else None,
+        "difference": None if math.isnan(mean) else mean,
         "ci95": None if low is None else [low, high],
         "p_value": p_value,
         "pairs": 0,
@@ -282,49 +352,38 @@ def _unpaired(a: Scored, b: Scored, key: str, level: float) -> dict[str, Any]:
     }
 
 
-def _bounds(a: Scored, b: Scored, key: str, unpaired: int) -> list[float] | None:
-    """The difference with everything that is missing counted against B, and for it; tasks that one side never planned count as missing."""
-    metric, planned = b.metric, a.tasks + unpaired
-    span = span_of(b, key)
-    if not planned or not math.isfinite(span):
+def _bounds(a: Scored, b: Scored, pairs: Pairs, key: str) -> list[float] | None:
+    """The least and the greatest difference over all planned tasks that what is missing leaves possible; None where nothing is missing.
+
+    A task that one side alone has planned is missing on the other; where its row has changed, nothing is known of the same row.
+    """
+    if not math.isfinite(span_of(b, key)) or not (pairs.planned > len(pairs.a) or a.missing or b.missing):
         return None
-    if unpaired == 0 and not a.missing and not b.missing:
-        return None
+    low, high = (0.0, 1.0) if _counts(key) else (b.metric.low, b.metric.high)
     ends = []
-    for right in (False, True):
-        sides = [
-            replace(side, outcomes=side.outcomes.filled(right=this, low=metric.low, high=metric.high, unanswered=not this))
-            for side, this in ((a, not right), (b, right))
-        ]
-        values = values_of(sides[1], key) - values_of(sides[0], key)
-        worst = span if (metric.direction == "higher") == right else -span
-        ends.append((float(np.nansum(values)) + worst * unpaired) / planned)
-    return sorted(ends)
+    for least, most, right in ((high, low, False), (low, high, True)):
+        one, other = (
+            values_of(replace(side, outcomes=side.outcomes.filled(right=up, low=b.metric.low, high=b.metric.high, unanswered=not up)), key)
+            for side, up in ((a, not right), (b, right))
+        )
+        total = float(np.sum(other[pairs.b]) - np.sum(one[pairs.a])) + len(pairs.changed) * (most - least)
+        total += (
+            len(pairs.only_a) * most - float(np.sum(one[pairs.only_a])) + float(np.sum(other[pairs.only_b])) - len(pairs.only_b) * least
+        )
+        ends.append(total / pairs.planned)
+    return None if any(map(math.isnan, ends)) else ends
 
 
-def _moved(a: Scored, b: Scored, key: str) -> dict[str, list[str]]:
-    """Tasks that got better and worse, those first that surely did: by the difference over its standard error, smoothed for few repeats."""
-    one, other = values_of(a, key), values_of(b, key)
+def _moved(both: _Both, key: str) -> dict[str, list[str]]:
+    """Tasks that got better and worse, those first that most surely did."""
+    a, b, (one, other) = both.a, both.b, both.values(key)
     d = other - one
-    n_a, n_b = np.maximum(a.outcomes.verdicts, 1), np.maximum(b.outcomes.verdicts, 1)
-    low, span = b.metric.low, span_of(b, key)
-    scale = span if math.isfinite(span) else 1.0
-    start = low if math.isfinite(low) else 0.0
-
-    def spread(values: Floats, n: Codes) -> Floats:
-        # Agresti and Caffo's two further verdicts, one of each kind: a task with one verdict is not sure of itself.
-        share = np.clip((np.nan_to_num(values) - start) / scale, 0, 1)
-        smooth = (share * n + 1) / (n + 2)
-        return np.asarray(smooth * (1 - smooth) / (n + 2))
-
-    sure = np.abs(np.nan_to_num(d)) / scale / np.sqrt(spread(one, n_a) + spread(other, n_b))
+    low, span = 0.0 if _counts(key) else b.metric.low, span_of(b, key)
+    sure = paired.sureness(one, other, a.outcomes.verdicts, b.outcomes.verdicts, low=low, span=span)
     order = np.argsort(-sure, kind="stable")
     better = 1.0 if b.metric.direction == "higher" else -1.0
-    ids = list(b.task_ids)
-    return {
-        "improved": [ids[i] for i in order.tolist() if d[i] * better > 0],
-        "regressed": [ids[i] for i in order.tolist() if d[i] * better < 0],
-    }
+    moved = [(b.task_ids[i], d[i] * better) for i in order.tolist()]
+    return {"improved": [task for task, by in moved if by > 0], "regressed": [task for task, by in moved if by < 0]}
 
 
 def _keys(a: Scored, b: Scored) -> list[str]:
@@ -333,12 +392,8 @@ def _keys(a: Scored, b: Scored) -> list[str]:
     return list(dict.fromkeys([*keys, *(name for name in a.outcomes.scores if name in b.outcomes.scores)]))
 
 
-def _subsets(scored: Scored) -> dict[str, Codes]:
-    rows: dict[str, list[int]] = {}
-    for position, name in enumerate(scored.outcomes.subsets):
-        if name is not None:
-            rows.setdefault(name, []).append(position)
-    return {name: np.array(rows[name], dtype=np.int64) for name in sorted(rows)}
+def _subset_names(scored: Scored) -> NDArray[np.object_]:
+    return np.array(scored.outcomes.subsets or [None] * scored.tasks, dtype=object)
 
 
 def _names(runs: Mapping[str, Scored]) -> str:

@@ -4,7 +4,7 @@ A difference is B − A. Input is one difference per task, NaN-free. `paired_dif
 
     one binary verdict a task on each side   exact McNemar test (two-sided, binomial), Tango's score interval
     all else                                 sign-flip permutation test over tasks (whole clusters), t interval, or BCa where skewed
-    all differences equal                    the same test, the difference ± 3.69/m of the range
+    all (clusters') differences equal        the same test, the difference ± 3.69/m of the range
 
 Nothing here knows of runs, benchmarks or files; which tasks are pairs is decided in `compare`.
 """
@@ -33,6 +33,10 @@ POWER_FACTOR = 2.80
 """z(0.975) + z(0.8): a difference of so many standard errors is found with 80 % power at 5 %."""
 
 _NORMAL = NormalDist()
+_DUST = 1e-9
+"""Differences that are apart by less than this share of the largest are apart by rounding only."""
+
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,11 @@ def paired_difference(
     clustered = clusters is not None and groups < m
     units = groups if clustered else m
     se = intervals.standard_error(differences, clusters if clustered else None)
-    # What so few units leave possible although none of them differs: the same bound on both scales.
+    # What so few units leave possible although none of them differs: the same bound on both scales. Clusters that add up to the same
+    # have no spread between them either, however much their tasks differ.
     reach = -math.log((1 - level) / 2) / units * span
-    # Also where the differences of each cluster cancel out.
-    equal = np.ptp(differences) == 0 or (se is not None and se <= 1e-12)
-    detectable = None if se is None else max(POWER_FACTOR * se, reach) if equal else POWER_FACTOR * se
+    flat = se is None or se <= _DUST * float(np.max(np.abs(differences)))
+    detectable = None if se is None else max(POWER_FACTOR * se, reach) if flat else POWER_FACTOR * se
     if detectable is not None and not math.isfinite(detectable):
         detectable = None
     if binary and not clustered:
@@ -89,13 +93,13 @@ def paired_difference(
     if clustered and groups < intervals.MIN_CLUSTERS:
         reason = f"only {groups} cluster{'s' * (groups != 1)}: at least {intervals.MIN_CLUSTERS} are needed"
         return PairedResult(mean, None, None, p_value, "permutation", None, se, None, m, reason)
-    if equal:
+    if flat:
         if not math.isfinite(reach):
-            reason = "all differences are equal and the metric has no range"
+            reason = "only one task" if m == 1 else "all differences are equal and the metric has no range"
             return PairedResult(mean, None, None, p_value, "permutation", None, se, None, m, reason)
         low, high = max(mean - reach, -span), min(mean + reach, span)
         return PairedResult(mean, low, high, p_value, "permutation", "all_equal" + mark, se, detectable, m)
-    assert se is not None  # two differences that are not equal
+    assert se is not None  # else it is flat
     if not clustered and intervals.is_skewed(differences):
         low, high, method = *intervals.bca(differences, level), "bca"
     else:
@@ -156,18 +160,30 @@ def sign_flip(differences: Floats, clusters: Codes | None = None, *, flips: int 
             sums = np.concatenate((sums - value, sums + value))
         return float(np.count_nonzero(np.abs(sums) >= near)) / len(sums)
     random = np.random.default_rng(seed)
-    # Eight signs at a time are one byte, and the sum of each byte's eight is looked up.
+    # Eight signs at a time are one byte, and the sum of each byte's eight is looked up in a table that the processor keeps at hand.
     padded = np.sort(np.pad(values, (0, -units % 8))).reshape(-1, 8)
-    signs = 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1) - 1.0
-    table = padded @ signs.T
-    places = np.arange(len(table)) * 256
-    flat, hits = table.ravel(), 0
-    rows = max(1, 200_000 // len(table))
-    for start in range(0, flips, rows):
-        drawn = random.integers(0, 256, (min(rows, flips - start), len(table)), dtype=np.int64)
-        drawn += places
-        hits += int(np.count_nonzero(np.abs(flat[drawn].sum(axis=1)) >= near))
-    return (hits + 1) / (flips + 1)
+    tables = padded @ (2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1) - 1.0).T
+    totals = np.zeros(flips)
+    for start in range(0, len(tables), _AT_ONCE):
+        part = tables[start : start + _AT_ONCE]
+        for table, drawn in zip(part, random.integers(0, 256, (len(part), flips), dtype=np.uint8), strict=True):
+            totals += table[drawn]
+    return (int(np.count_nonzero(np.abs(totals) >= near)) + 1) / (flips + 1)
+
+
+def sureness(one: Floats, other: Floats, n_one: Codes, n_other: Codes, *, low: float, span: float) -> Floats:
+    """float[m]: how surely each task moved, its difference over its standard error; 0 where a side has no value.
+
+    one, other: means of n_one and n_other verdicts of each task. The errors are those after two further verdicts, one of each kind
+    (Agresti & Caffo 2000): a task with one verdict is not sure of itself.
+    """
+    start, scale = (low, span) if math.isfinite(span) else (0.0, 1.0)
+
+    def spread(values: Floats, n: Codes) -> Floats:
+        share = (np.clip((np.nan_to_num(values) - start) / scale, 0, 1) * n + 1) / (n + 2)
+        return np.asarray(share * (1 - share) / (n + 2))
+
+    return np.asarray(np.abs(np.nan_to_num(other - one)) / scale / np.sqrt(spread(one, n_one) + spread(other, n_other)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

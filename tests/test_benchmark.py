@@ -241,7 +241,8 @@ def test_wrong_configs(tmp_path, old, new, said):
         ("a: !!python/object:os.system x", ""),
         ("a: !secret x", ":1: the tag '!secret' is not supported"),
         ("a: 1\n? [b]\n: 2", ":2: a key must be plain text"),
-        ("a: " + "[" * 5000, ":1: is nested more than 40 deep"),
+        ("a: " + "[" * 100, ":1: is nested more than 40 deep"),
+        ("a: " + "[" * 5000, ":1: is n"),  # newer parsers have a limit of their own, and a sentence for it
         ("<<: 3", ":1: '<<' merges mappings, not 3"),
         ("a: 1\nb: \x00", ":2: is not valid YAML"),
     ],

@@ -80,8 +80,7 @@ def card(name: str, entry: Mapping[str, Any], differs: Sequence[Mapping[str, Any
             lines += labelled(
                 label, printable(f"{len(entry[word]):,} task{'s' * (len(entry[word]) != 1)}: {first}").replace("…", "..."), width, markup
             )
-    lines += _further(entry, width)
-    return lines
+    return lines + _further(entry, width) + _subset_causes(name, entry, differs, width)
 
 
 def summary_sentence(name: str, entry: Mapping[str, Any], differs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -95,12 +94,13 @@ def summary_sentence(name: str, entry: Mapping[str, Any], differs: Sequence[Mapp
     noise = sum(cause["change"] for cause in causes if cause["within_noise"])
     parts = []
     for cause in sorted(sure, key=lambda cause: -sign * cause["change"]):
-        parts.append(
-            f"{_points(sign * cause['change'], entry, sign=False)} from {_WORDS[cause['cause']]}{_limit(cause['cause'], name, differs)}"
-        )
+        share = _points(sign * cause["change"], entry, sign=False)
+        parts.append(f"{share} from {_WORDS[cause['cause']]}{_limit(cause['cause'], name, differs)}")
     if len(sure) < len(causes):
         parts.append(f"{_points(sign * noise, entry, sign=False)} within noise")
-    return f"{_points(whole, entry)} points: " + ", ".join(parts)
+    # What has no causes of its own, such as pass@8, has those of the single attempt.
+    of = "" if entry["causes_of"] == entry["metric"] else f"{entry['causes_of']} "
+    return f"{of}{_points(whole, entry)}{_unit(entry)}: " + ", ".join(parts)
 
 
 def _limit(cause: str, name: str, differs: Sequence[Mapping[str, Any]]) -> str:
@@ -117,7 +117,7 @@ def _result(entry: Mapping[str, Any], width: int) -> list[Line]:
         return lines + labelled("difference", f"none: {entry['reason']}", width, WARN)
     interval = f"  [{_points(entry['ci95'][0], entry)}, {_points(entry['ci95'][1], entry)}] 95% interval" if entry["ci95"] else ""
     sure = BOLD if entry["ci95"] is None or entry["ci95"][0] <= 0 <= entry["ci95"][1] else {**BOLD, **_colour(entry)}
-    lines += labelled("B - A", f"{_points(entry['difference'], entry)} points{interval}", width, sure)
+    lines += labelled("B - A", f"{_points(entry['difference'], entry)}{_unit(entry)}{interval}", width, sure)
     if entry["ci95"] is None:
         lines += labelled("", f"no interval: {entry['reason']}", width, WARN)
     if entry["p_value"] is not None:
@@ -126,7 +126,9 @@ def _result(entry: Mapping[str, Any], width: int) -> list[Line]:
         lines += labelled("p", f"{_p(entry['p_value'])} {words}{holm}", width)
     if entry["detectable_difference"] is not None:
         shown = _points(entry["detectable_difference"], entry, sign=False)
-        lines += labelled("could have seen", f"{shown} points, with 80% power", width)
+        lines += labelled("could have seen", f"{shown}{_unit(entry)}, with 80% power", width)
+    elif entry["ci95"] and None not in entry["range"]:
+        lines += labelled("could have seen", "nothing: for so few tasks no difference is large enough", width, WARN)
     if entry["bounds"]:
         ends = f"[{_points(entry['bounds'][0], entry)}, {_points(entry['bounds'][1], entry)}]"
         lines += labelled("bounds", f"{ends}  all missing against B, all missing for B", width, WARN)
@@ -160,11 +162,13 @@ def _causes(entry: Mapping[str, Any], width: int) -> list[Line]:
         rows.append(
             [(_WORDS[cause["cause"]], PLAIN), (_points(cause["change"], entry), PLAIN), (se, PLAIN), (noise, PLAIN), (examples, PLAIN)]
         )
-    header: Line = [(title, PLAIN) for title in ("why", "points", "se", "", "such as")]
+    header: Line = [(title, PLAIN) for title in ("why", _unit(entry).strip() or entry["causes_of"], "se", "", "such as")]
     lines = table(header, rows, _widths(header, rows, width - 2), right={1, 2}, indent="  ")
     if entry["noise_se"] is not None:
         lines += labelled(
-            "repeats alone", f"asking again moves the difference by +-{_points(entry['noise_se'], entry, sign=False)} points (SE)", width
+            "repeats alone",
+            f"asking again moves the difference by +-{_points(entry['noise_se'], entry, sign=False)}{_unit(entry)} (SE)",
+            width,
         )
     return lines
 
@@ -189,10 +193,27 @@ def _further(entry: Mapping[str, Any], width: int) -> list[Line]:
             )
             rows.append([(cell, sure) for cell in cells])
         # The mean reward says the same as pass@1 where rewards are 0 and 1.
-        rows = [row for row in rows if title == "subset" or row[0][0] != "mean_reward" or row[3][0] != _points(entry["difference"], entry)]
+        same = None if entry["difference"] is None else _points(entry["difference"], entry)
+        rows = [row for row in rows if title == "subset" or row[0][0] != "mean_reward" or row[3][0] != same]
         if rows:
             header: Line = [(cell, PLAIN) for cell in (title, "A", "B", "B - A", "95% interval", "p")]
             lines += table(header, rows, _widths(header, rows, width - 2), right={1, 2, 3, 5}, indent="  ")
+    return lines
+
+
+def _subset_causes(name: str, entry: Mapping[str, Any], differs: Sequence[Mapping[str, Any]], width: int) -> list[Line]:
+    """Why the subsets changed in which something surely did, those first that changed most."""
+
+    def moved(subset: Mapping[str, Any]) -> float:
+        return max((abs(cause["change"]) for cause in subset["causes"] if not cause["within_noise"]), default=0.0)
+
+    surely = sorted((one for one in entry["subsets"].items() if moved(one[1]) > 0), key=lambda one: -moved(one[1]))
+    lines: list[Line] = []
+    for subset, found in surely[:_MOST_SHOWN]:
+        sentence = summary_sentence(name, {**entry, "causes": found["causes"]}, differs)
+        lines += wrapped(printable(f"{subset}: {sentence}"), width, "  ")
+    if len(surely) > _MOST_SHOWN:
+        lines += wrapped(f"and {len(surely) - _MOST_SHOWN} more subsets (--gym-json shows all)", width, "  ")
     return lines
 
 
@@ -227,11 +248,15 @@ def _colour(entry: Mapping[str, Any]) -> Mapping[str, bool]:
     return GOOD if better else BAD
 
 
+def _unit(entry: Mapping[str, Any]) -> str:
+    """What a difference of this benchmark is in: points, or the metric's own unit where it has no range."""
+    return "" if None in entry["range"] else " points"
+
+
 def _points(value: float, entry: Mapping[str, Any], *, sign: bool = True) -> str:
-    """A difference in points: hundredths of the metric's range, or of 1 where it has none."""
+    """A difference in points, hundredths of the metric's range; as it is where there is none."""
     low, high = entry["range"]
-    span = 1.0 if low is None or high is None or entry["metric"].startswith(("pass@", "pass^")) else high - low
-    shown = 100 * value / span
+    shown = value if low is None or high is None else 100 * value / (high - low)
     digits = 1 if abs(shown) >= 0.1 or shown == 0 else 2
     text = f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
     return text if not math.isclose(shown, 0, abs_tol=10**-digits / 2) else f"{0:.{digits}f}"

@@ -59,7 +59,14 @@ def test_another_verifier_is_told_apart(two: Gym, endpoint):
     verifier.write_text(verifier.read_text().replace("found == task[field]", "found is not None"))
     two.run("--gym-model=m", f"--gym-base-url={endpoint(adder).url}", "--gym-output=lax")
     result = two.run("--gym-compare=old,lax", benchmark=None)
-    result.stdout.fnmatch_lines(["  sums: verifier.source: * -> *", "  +5.0 points: 5.0 from the verifier", "  the verifier*+5.0*0003"])
+    # One task of twenty is all that it moved.
+    result.stdout.fnmatch_lines(
+        ["  sums: verifier.source: * -> *", "  +5.0 points: 5.0 within noise", "  the verifier*+5.0*+-5.0*within noise*0003"]
+    )
+    verifier.write_text(verifier.read_text().replace("found is not None", "False"))
+    two.run("--gym-model=m", f"--gym-base-url={endpoint(adder).url}", "--gym-output=strict")
+    result = two.run("--gym-compare=old,strict", benchmark=None)
+    result.stdout.fnmatch_lines(["  -95.0 points: 95.0 from the verifier", "  even: -100.0 points: 100.0 from the verifier"])
     (two.path / "benchmarks/sums/sums.jsonl").write_text('{"question": "1+1", "answer": "2", "kind": "odd"}\n')
     result = two.run("--gym-compare=old,lax", benchmark=None)
     shown = " ".join(result.stdout.str().split())
