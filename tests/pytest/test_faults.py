@@ -76,7 +76,7 @@ def only(number: int, script: Script) -> Callable[[Peer, str], Awaitable[bool]]:
 # -- processes that die -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("how", "times"), [((), 5), (("-n2",), 2)], ids=["serial", "n2"])
+@pytest.mark.parametrize(("how", "times"), [((), 3), (("-n2",), 1)], ids=["serial", "n2"])
 def test_kill_9_of_the_controller_at_random_moments_and_going_on(gym: Gym, how, times):
     cases, chance = 150, random.Random(7)
     gym.write(rows=cases)
@@ -207,15 +207,15 @@ def test_thirty_percent_of_mixed_faults(gym: Gym):
         await MIXED[name](peer)
         return True
 
-    gym.write(rows=120)
+    gym.write(rows=80)
     sums = Sums(fault)
     with Background(sums) as server:
-        result = gym.run("--gym-set=client.timeout=1", "--gym-concurrency=32", url=server.url)
-    result.assert_outcomes(passed=120)
-    assert set(sums.answered.values()) == {1} and len(sums.answered) == 120 and sums.asked.total() > 140
+        result = gym.run("--gym-set=client.timeout=0.6", "--gym-concurrency=32", url=server.url)
+    result.assert_outcomes(passed=80)
+    assert set(sums.answered.values()) == {1} and len(sums.answered) == 80 and sums.asked.total() > 90
     assert seen == set(MIXED)
     assert {row["attempts"] for row in gym.results()} > {1, 2}
-    complete(gym, 120)
+    complete(gym, 80)
 
 
 def test_an_answer_that_never_comes(gym: Gym):
@@ -243,7 +243,7 @@ def test_a_server_that_accepts_and_never_answers(gym: Gym):
     assert set(errors(gym)) == {"timeout"}
 
 
-def test_a_server_that_dies_for_five_seconds_and_comes_back(gym: Gym):
+def test_a_server_that_dies_for_seconds_and_comes_back(gym: Gym):
     """With the settings as they are by default."""
     gym.write(rows=100)
     sums = Sums(latency=0.1)
@@ -251,7 +251,7 @@ def test_a_server_that_dies_for_five_seconds_and_comes_back(gym: Gym):
         process = begin(gym, *words(server.url, "--gym-concurrency=16"))
         wait_until(lambda: sums.answered.total() >= 40, 20)
         server.down()
-        time.sleep(5)
+        time.sleep(2)
         server.up()
         assert process.wait(60) == 0, (gym.path / "out.txt").read_text()
     complete(gym, 100)
@@ -274,12 +274,12 @@ def test_headers_without_end(gym: Gym):
     assert all(len(line) < 1000 for line in result.outlines)
 
 
-def test_an_answer_of_fifty_megabytes(gym: Gym):
+def test_an_answer_of_twenty_megabytes(gym: Gym):
     sums: Sums
 
     async def huge(peer: Peer, question: str) -> bool:
         if question == "What is 2+1?":
-            await sums.answer(peer, question, before="x" * 50_000_000 + " ")
+            await sums.answer(peer, question, before="x" * 20_000_000 + " ")
         return question == "What is 2+1?"
 
     gym.write(rows=8, wrong=(2,))
@@ -290,7 +290,7 @@ def test_an_answer_of_fifty_megabytes(gym: Gym):
         # What is shown of it is its end.
         assert len(result.stdout.str()) < 20_000
         result.stdout.fnmatch_lines(["answer: *xxx It is 3"])
-        assert len(gym.results()[2]["text"]) > 50_000_000
+        assert len(gym.results()[2]["text"]) > 20_000_000
         result = gym.run("--gym-set=client.max_reply_mb=10", "--gym-output=smaller", url=server.url)
     result.assert_outcomes(passed=7, errors=1)
     result.stdout.fnmatch_lines(["*sent more than 10 MB, the most that is read (client.max_reply_mb), after 1 try*"])
@@ -429,7 +429,7 @@ def limited(soft: int, hard: int) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("cases", "hard", "said", "connections"),
     [
-        (10_000, 1024, "896 connections instead of 1024: the limit on open files allows no more", 896),
+        (2_500, 1024, "896 connections instead of 1024: the limit on open files allows no more", 896),
         (1_200, resource.getrlimit(resource.RLIMIT_NOFILE)[1], None, 1024),
     ],
     ids=["lowered", "raised"],
