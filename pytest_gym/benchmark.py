@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_gym.errors import ConfigError, did_you_mean
 from pytest_gym.prompt import Prompt
-from pytest_gym.schema import BLOCK_KEYS, DATASET_KEYS, METRIC_KEYS, PROMPT_KEYS, SOURCE_KEYS, check_keys, plain, read
+from pytest_gym.schema import BLOCK_KEYS, CHECK_KEYS, DATASET_KEYS, METRIC_KEYS, PROMPT_KEYS, SOURCE_KEYS, check_keys, plain, read
 from pytest_gym.schema import DOMAINS as DOMAINS
 from pytest_gym.schema import REQUIRES as REQUIRES
 from pytest_gym.settings import check_sampling
@@ -88,6 +88,7 @@ class Benchmark:
     `subset` and `cluster` name row fields. `gates` are lines as in `--gym-gate`, without the benchmark. `path` and `line` are the block in
     its config file, `root` the gym root it belongs to.
     `verifier_options` are as the config says them: their names and types are checked when the verifier is loaded.
+    `context_length` is the tokens that prompt and answer may have together, `check` why a check of `--gym-check` may fail, by its name.
     """
 
     name: str
@@ -109,6 +110,8 @@ class Benchmark:
     line: int
     root: Path
     gates: tuple[str, ...] = ()
+    context_length: int | None = None
+    check: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -147,6 +150,7 @@ class Benchmark:
             "verifier_options": dict(self.verifier_options),
             "metric": asdict(self.metric),
             "sampling": dict(self.sampling),
+            "check": dict(self.check),
             "datasets": [{**asdict(spec), "sources": [asdict(source) for source in spec.sources]} for spec in self.datasets],
             "path": str(self.path),
             "root": str(self.root),
@@ -210,6 +214,8 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
         subset=values["subset"],
         cluster=values["cluster"],
         gates=tuple(values["gates"]),
+        context_length=values["context_length"],
+        check=_check(values["check"]),
         path=path,
         line=place.line,
         root=root,
@@ -281,6 +287,10 @@ def _prompt(block: Block, files: ConfigFiles, said: Any, *, needed: bool) -> Pro
     if values["user"] is None and needed:
         raise ConfigError(f"{said.place}: a prompt needs the key 'user'")
     return Prompt(values["system"], values["user"], source)
+
+
+def _check(block: Block | None) -> dict[str, str]:
+    return {} if block is None else {name: reason for name, reason in read(block, CHECK_KEYS, "check").items() if reason is not None}
 
 
 def _metric(block: Block | None) -> Metric:

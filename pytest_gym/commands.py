@@ -1,6 +1,6 @@
-"""`--gym-list`, `--gym-search`, `--gym-show`, `--gym-aggregate`, `--gym-profile`, `--gym-compare`: which was asked, and showing it.
+"""The commands that show something (`--gym-list`, `--gym-check`, `--gym-profile` and their kin): which was asked, and showing it.
 
-Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in `discovery`, `aggregate` and `compare`.
+Runs before collection and before xdist, as `--fixtures` and `--markers` do. What is said is made in the modules named in each branch.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def look(config: pytest.Config) -> int:
             said = discovery.list_command(catalogue, options.list, prepared, as_json=options.json, width=width)
         elif options.search is not None:
             said = discovery.search_command(catalogue, options.search, as_json=options.json, width=width)
+        elif options.check is not None:
+            said = _check(config, options, catalogue, cache, min(width, 100))
         elif options.aggregate is not None:
             said = _aggregate(config, options, catalogue, cache, min(width, 100))
         elif options.profile is not None:
@@ -63,7 +65,23 @@ def look(config: pytest.Config) -> int:
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; without this the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return int(pytest.ExitCode.OK)
+    return said.code
+
+
+def _check(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
+    from pytest_gym.checkup import Checkup
+
+    settings = settings_of(config, options)
+    sources = os.environ.get("GYM_SOURCES")
+    checkup = Checkup(
+        catalogue,
+        _finder(config, catalogue, settings),
+        cache=cache,
+        sources=config.invocation_params.dir / sources if sources else None,
+        lock=config.rootpath / "gym.lock",
+        progress=_progress,
+    )
+    return checkup.command(options.check or "", split=options.split, limit=options.limit, as_json=options.json, width=width)
 
 
 def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
@@ -115,8 +133,12 @@ def _opener(config: pytest.Config, cache: Path) -> Callable[[Benchmark, DatasetS
             cache=cache,
             sources=base / sources if sources else None,
             lock=config.rootpath / "gym.lock",
-            progress=lambda line: print(line, file=sys.stderr),
+            progress=_progress,
         )
         return Dataset.open(prepared.path, benchmark)
 
     return open_dataset
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr)

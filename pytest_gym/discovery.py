@@ -28,10 +28,11 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class Output(NamedTuple):
-    """What a command says: `out` for stdout, `err` for stderr (sentences about what cannot be read, in JSON mode)."""
+    """What a command says: `out` for stdout, `err` for stderr (sentences about what cannot be read, in JSON mode), and the exit code."""
 
     out: str
     err: str = ""
+    code: int = 0
 
 
 def list_command(catalogue: Catalogue, expression: str, prepared: IsPrepared, *, as_json: bool = False, width: int = 100) -> Output:

@@ -83,7 +83,7 @@ def _from_cache(
 ) -> Prepared:
     path = cached_path(benchmark, spec, cache)
     name = benchmark.name if spec.type == "benchmark" else f"{benchmark.name}:{spec.type}"
-    locked = None if spec.sha256 is not None else _read_lock(lock).get(name)
+    locked = None if spec.sha256 is not None else read_lock(lock).get(name)
     wanted = spec.sha256 if locked is None else locked["sha256"]
     # Without a pin nobody can say whether the file in the cache is still what this config would give, so its making is remembered.
     recipe, made_by = path.with_name(path.name + ".recipe"), _recipe(spec)
@@ -190,7 +190,8 @@ def _count(path: Path) -> int:
         return sum(1 for line in file if not line.isspace())
 
 
-def _read_lock(lock: Path | None) -> dict[str, dict[str, Any]]:
+def read_lock(lock: Path | None) -> dict[str, dict[str, Any]]:
+    """The entries of gym.lock by name, empty where there is none. Raises DataError with file and line where it is broken."""
     if lock is None or not lock.is_file():
         return {}
     try:
@@ -209,16 +210,21 @@ def _record(lock: Path | None, name: str, prepared: Prepared, locked: Mapping[st
     if lock is None or prepared.frozen or locked is not None:
         return
     try:
-        with _alone(lock.parent):
-            data = {**_read_lock(lock), name: {"sha256": prepared.sha256, "num_rows": prepared.num_rows}}
-            with temporary_beside(lock) as part:
-                part.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-                os.replace(part, lock)
+        write_lock(lock, name, {"sha256": prepared.sha256, "num_rows": prepared.num_rows})
     except OSError as error:
         # A read-only checkout is no reason not to run; it is said, and the next run is told again.
         progress(f"{name}: cannot be recorded in {lock}: {error.strerror or error}")
     else:
         progress(f"{name}: recorded in {lock}; commit it to freeze the data")
+
+
+def write_lock(lock: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Put one entry into gym.lock, the others untouched; safe for many processes at once. Raises OSError where it cannot be written."""
+    with _alone(lock.parent):
+        data = {**read_lock(lock), name: dict(entry)}
+        with temporary_beside(lock) as part:
+            part.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            os.replace(part, lock)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,10 @@ DOMAINS = (
 REQUIRES = (
     "tools", "images", "audio", "video", "long_context", "structured_output", "logprobs", "judge", "sandbox", "docker", "network",
 )  # fmt: skip
+CHECKS = (
+    "config", "sources", "version", "readme", "rows", "ids", "prompt", "length", "duplicates", "positions",
+    "reference", "empty", "corrupted", "foreign",
+)  # fmt: skip
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -50,6 +54,8 @@ BLOCK_KEYS: dict[str, Key] = {
     "subset": Key("text", None),
     "cluster": Key("text", None),
     "gates": Key("list of texts", ()),
+    "context_length": Key("count", None),
+    "check": Key("mapping", None),
 }
 DATASET_KEYS: dict[str, Key] = {
     "name": Key("text", None),
@@ -62,6 +68,7 @@ DATASET_KEYS: dict[str, Key] = {
     "num_repeats": Key("count", 1),
 }
 SOURCE_KEYS: dict[str, Key] = {"url": Key("text", None), "hf": Key("text", None), "local": Key("text", None), "sha256": Key("sha256", None)}
+CHECK_KEYS: dict[str, Key] = {name: Key("text", None) for name in CHECKS}
 METRIC_KEYS: dict[str, Key] = {
     "headline": Key("text", "pass@1"),
     "direction": Key("text", "higher", ("higher", "lower")),
