@@ -58,13 +58,17 @@ def make_rollout(text: str, *, prompt: str = "question", reasoning: str | None =
     return Rollout((Message("user", prompt), answer), text, reasoning, finish_reason=finish_reason, attempts=1)
 
 
-def judge(verifier: Verifier, fields: Mapping[str, Any], answer: str | Rollout, *, files: Path | None = None, **options: Any) -> Verdict:
+def judge(
+    verifier: Verifier, fields: Mapping[str, Any], answer: str | Message | Rollout, *, files: Path | None = None, **options: Any
+) -> Verdict:
     """The checked verdict of a verifier, sync or async, on one row and one answer, with `passed` decided at a threshold of 1.
 
     Raises GymError for options that the verifier does not have, a verdict out of [0, 1], or a broken row.
     """
     resources = {"files": files}
     chosen = check_options(verifier, options, "verifier_cases")
+    if isinstance(answer, Message):
+        answer = Rollout((Message("user", "question"), answer), str(answer.content), tool_calls=answer.tool_calls, attempts=1)
     rollout = make_rollout(answer) if isinstance(answer, str) else answer
     verdict = verifier(Task("0000", 0, "test", fields), rollout, *(resources[name] for name in verifier.resources), **chosen)
     if inspect.isawaitable(verdict):
