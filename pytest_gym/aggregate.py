@@ -30,6 +30,7 @@ from pytest_gym.report.terminal import scorecard
 from pytest_gym.report.text import printable
 from pytest_gym.run import MANIFEST, ROLLOUTS, SCHEMA, SUMMARY, SUMMARY_MD, RunFolder
 from pytest_gym.stored import JOURNAL, StoredRun
+from pytest_gym.verify import Corpora
 
 Open = Callable[[Benchmark, DatasetSpec], Dataset]
 _OPTION = "--gym-aggregate"
@@ -48,7 +49,15 @@ class Aggregated:
 
 
 def aggregate_command(
-    words: str, output: str | None, base: Path, find: Callable[[str], Benchmark], open_dataset: Open, *, as_json: bool, width: int
+    words: str,
+    output: str | None,
+    base: Path,
+    find: Callable[[str], Benchmark],
+    open_dataset: Open,
+    corpora: Corpora,
+    *,
+    as_json: bool,
+    width: int,
 ) -> Output:
     """`--gym-aggregate=RUN,RUN,…` with `--gym-output=DIR`; both are relative to `base`.
 
@@ -58,7 +67,7 @@ def aggregate_command(
         raise ConfigError(f"{_OPTION}: name the folder for the merged run with --gym-output=DIR")
     runs = [StoredRun(base / word, word) for word in _expanded(words, base)]
     check(runs)
-    done = aggregate(runs, plan_of(runs, find, open_dataset), base / output)
+    done = aggregate(runs, plan_of(runs, find, open_dataset), base / output, corpora)
     if as_json:
         return Output(json.dumps(done.summary, indent=1, ensure_ascii=False) + "\n", "".join(f"gym: {note}\n" for note in done.notes))
     return Output(plain(scorecard(done.summary, width=width, run_folder=output, notes=done.notes)))
@@ -182,7 +191,7 @@ def spec_of(benchmark: Benchmark, split: str | None, wanted: str) -> DatasetSpec
     return benchmark.dataset(split)
 
 
-def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path) -> Aggregated:
+def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corpora) -> Aggregated:
     """Merge `runs` into a new run folder `output`. Memory grows with the number of cases, numbers included, and not with their texts.
 
     Raises RunError where the folder holds a run already, or cannot be written.
@@ -195,7 +204,7 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path) -> Aggregated
     merge = Merge(plan, output)
     try:
         shares = [merge.read(run) for run in runs]
-        tally = Tally(plan)
+        tally = Tally(plan, corpora)
 
         def seen(case: int, rollout: Rollout, outcome: Verdict | CaseError) -> None:
             tally.landed(Landed.of(case, rollout))

@@ -17,6 +17,7 @@ from pytest_gym.gates import Gate
 from pytest_gym.scorefile import scored_run
 from pytest_gym.scores import Scored
 from pytest_gym.stored import StoredRun
+from pytest_gym.verify import Corpora
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Baseline:
     unfit: str | None = None
 
 
-def read_baseline(path: Path, word: str) -> Baseline:
-    """The run in `path` as a baseline. Raises RunError where there is none."""
+def read_baseline(path: Path, word: str, corpora: Corpora) -> Baseline:
+    """The run in `path` as a baseline; `corpora` as in `scored_run`. Raises RunError where there is none."""
     run = StoredRun(path, word)
     demo = bool(run.manifest.get("demo"))
     early = run.manifest.get("stopped_when_decided")
     unfit = "is a demo: a simulated model answered" if demo else "was stopped when its own gates were decided" if early else None
-    return Baseline(word, scored_run(run), run.manifest, unfit=unfit)
+    return Baseline(word, scored_run(run, corpora), run.manifest, unfit=unfit)
 
 
 def with_differences(baseline: Baseline, differs: Sequence[Mapping[str, Any]]) -> Baseline:

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gym.errors import ConfigError, did_you_mean
 from pytest_gym.prompt import Prompt
-from pytest_gym.schema import BLOCK_KEYS, CHECK_KEYS, DATASET_KEYS, METRIC_KEYS, PROMPT_KEYS, SOURCE_KEYS, check_keys, plain, read
+from pytest_gym.schema import (
+    AGGREGATE_KEYS,
+    BLOCK_KEYS,
+    CHECK_KEYS,
+    DATASET_KEYS,
+    METRIC_KEYS,
+    PROMPT_KEYS,
+    SOURCE_KEYS,
+    check_keys,
+    plain,
+    read,
+)
 from pytest_gym.schema import DOMAINS as DOMAINS
 from pytest_gym.schema import REQUIRES as REQUIRES
 from pytest_gym.settings import check_sampling
@@ -67,18 +78,23 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Metric:
-    """The number that stands for the benchmark: its name, which direction is better, its range, and the reward from which a case passes."""
+    """The number that stands for the benchmark: its name, which direction is better, its range, and the reward from which a case passes.
+
+    `aggregate` are means over subsets by name: of which metric, over which subsets, and their weights (docs/benchmarks.md).
+    """
 
     headline: str = "pass@1"
     direction: str = "higher"
     low: float = 0.0
     high: float = 1.0
     pass_threshold: float = 1.0
+    aggregate: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The metric as the manifest says it; an end that the range lacks is null."""
         ends = [end if math.isfinite(end) else None for end in (self.low, self.high)]
-        return {"headline": self.headline, "direction": self.direction, "range": ends, "pass_threshold": self.pass_threshold}
+        said = {"headline": self.headline, "direction": self.direction, "range": ends, "pass_threshold": self.pass_threshold}
+        return said | ({"aggregate": {name: dict(mean) for name, mean in self.aggregate.items()}} if self.aggregate else {})
 
 
 @dataclass(frozen=True)
@@ -208,7 +224,7 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
         harness=values["harness"],
         verifier=verifier.pop("name"),
         verifier_options=verifier,
-        metric=_metric(values["metric"]),
+        metric=replace(_metric(values["metric"]), aggregate=_aggregate(values["aggregate"], subset=values["subset"])),
         sampling={} if sampling is None else plain(check_sampling(sampling, lambda key: str(sampling.where(key)))),
         datasets=_datasets(block, files, name),
         subset=values["subset"],
@@ -303,3 +319,32 @@ def _metric(block: Block | None) -> Metric:
         raise ConfigError(f"{block.where('pass_threshold')}: {said}")
     values["pass_threshold"] = float(values["pass_threshold"])
     return Metric(low=float(low), high=float(high), **values)
+
+
+def _aggregate(block: Block | None, *, subset: str | None) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in block or ():
+        assert block is not None
+        place = block.where(name)
+        if subset is None:
+            raise ConfigError(f"{place}: aggregate {name!r} is a mean over subsets, and the benchmark names none (subset: FIELD)")
+        if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
+            raise ConfigError(f"{place}: {name!r} is no name of a metric; use letters, digits, '_', '.' and '-'")
+        said = block[name]
+        if said is not None and not hasattr(said, "where"):
+            raise ConfigError(f"{place}: aggregate {name!r} must be a mapping with of, only and weights, not {said!r}")
+        values: dict[str, Any] = (
+            {"of": "pass@1", "only": (), "weights": None} if said is None else read(said, AGGREGATE_KEYS, f"aggregate {name!r}")
+        )
+        weights = plain(values["weights"])
+        if isinstance(weights, str) and weights != "tasks":
+            raise ConfigError(f"{place}: weights of aggregate {name!r} must be 'tasks' or a mapping of names to numbers, not {weights!r}")
+        for part, weight in weights.items() if isinstance(weights, dict) else ():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+                raise ConfigError(f"{place}: the weight of {part!r} in aggregate {name!r} must be a number of at least 0, not {weight!r}")
+        found[name] = {"of": values["of"], "only": list(values["only"]), "weights": weights}
+    for name, mean in found.items():
+        if mean["of"] in found:
+            assert block is not None
+            raise ConfigError(f"{block.where(name)}: aggregate {name!r} is of {mean['of']!r}, which is an aggregate itself")
+    return found

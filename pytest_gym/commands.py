@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from pytest_gym.errors import GymError
 from pytest_gym.prepare import is_prepared, prepare
 from pytest_gym.resolve import select
 from pytest_gym.settings import Settings
+from pytest_gym.verify import CorpusMetric
 
 
 def look(config: pytest.Config) -> int:
@@ -51,7 +52,7 @@ def look(config: pytest.Config) -> int:
             from pytest_gym.profile import profile_command
 
             base = config.invocation_params.dir
-            said = profile_command(options.profile, base, as_json=options.json, width=min(width, 100))
+            said = profile_command(options.profile, base, _corpora(catalogue), as_json=options.json, width=min(width, 100))
         elif options.compare is not None:
             said = _compare(config, options, catalogue, cache, min(width, 100))
         else:
@@ -90,7 +91,8 @@ def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: C
     base, settings = config.invocation_params.dir, settings_of(config, options)
     find = _finder(config, catalogue, settings)
     open_dataset = _opener(config, cache)
-    return aggregate_command(options.aggregate or "", options.output, base, find, open_dataset, as_json=options.json, width=width)
+    words, corpora = options.aggregate or "", _corpora(catalogue)
+    return aggregate_command(words, options.output, base, find, open_dataset, corpora, as_json=options.json, width=width)
 
 
 def _compare(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
@@ -111,7 +113,21 @@ def _compare(config: pytest.Config, options: gym_options.Options, catalogue: Cat
         return rejudge(run, stored, selected, open_dataset(benchmark, spec))
 
     unpaired = bool(settings.get("compare.unpaired"))
-    return compare_command(options.compare or "", config.invocation_params.dir, again, unpaired=unpaired, as_json=options.json, width=width)
+    words, base, corpora = options.compare or "", config.invocation_params.dir, _corpora(catalogue)
+    return compare_command(words, base, again, corpora, unpaired=unpaired, as_json=options.json, width=width)
+
+
+def _corpora(catalogue: Catalogue) -> Callable[[str], Sequence[CorpusMetric]]:
+    """The corpus metrics of a verifier of the catalogue; none, and a line that says so, where it cannot be loaded."""
+
+    def find(name: str) -> Sequence[CorpusMetric]:
+        try:
+            return list(catalogue.verifier(name).aggregates.values())
+        except GymError as error:
+            _progress(f"gym: corpus metrics of verifier {name!r}, if it has any, are left out: {error}")
+            return ()
+
+    return find
 
 
 def _finder(config: pytest.Config, catalogue: Catalogue, settings: Settings) -> Callable[[str], Benchmark]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gym import metrics, paired
+from pytest_gym import metrics, paired, table
+from pytest_gym.derived import Corpus
 from pytest_gym.diagnosis import Ledger, explained_metric
 from pytest_gym.discovery import Output
 from pytest_gym.errors import ConfigError, GymError
@@ -26,6 +27,7 @@ from pytest_gym.report.layout import plain
 from pytest_gym.scorefile import scored_run
 from pytest_gym.scores import Scored
 from pytest_gym.stored import StoredRun
+from pytest_gym.verify import Corpora
 
 Rejudge = Callable[[StoredRun, Scored], Scored]
 Floats = NDArray[np.float64]
@@ -67,7 +69,7 @@ class Pairs:
         return len(self.a) + len(self.changed) + len(self.only_a) + len(self.only_b)
 
 
-def compare_command(words: str, base: Path, rejudge: Rejudge, *, unpaired: bool, as_json: bool, width: int) -> Output:
+def compare_command(words: str, base: Path, rejudge: Rejudge, corpora: Corpora, *, unpaired: bool, as_json: bool, width: int) -> Output:
     """`--gym-compare=A,B`, two run folders relative to `base`.
 
     `rejudge` judges one benchmark of a run again with today's verifier; it is called where the runs' verifiers differ, and a GymError of it
@@ -77,7 +79,7 @@ def compare_command(words: str, base: Path, rejudge: Rejudge, *, unpaired: bool,
     if len(folders) != 2 or not all(folders):
         raise ConfigError(f"--gym-compare={words}: name two run folders, separated by a comma: --gym-compare=OLD,NEW")
     runs = [StoredRun(base / folder, folder) for folder in folders]
-    sides = [scored_run(run) for run in runs]
+    sides = [scored_run(run, corpora) for run in runs]
     notes: list[str] = []
 
     def today(name: str) -> tuple[Scored, Scored] | None:
@@ -206,7 +208,7 @@ def compare_benchmark(a: Scored, b: Scored, *, unpaired: bool = False, level: fl
     result |= {
         "metric": key,
         "direction": b.metric.direction,
-        "range": [end if math.isfinite(end) else None for end in ((0.0, 1.0) if _counts(key) else (b.metric.low, b.metric.high))],
+        "range": [end if math.isfinite(end) else None for end in range_of(b, key)],
         "only_a": len(pairs.only_a),
         "only_b": len(pairs.only_b),
         "changed_rows": len(pairs.changed),
@@ -258,7 +260,7 @@ class _Both:
         both = ~np.isnan(one) & ~np.isnan(other)
         chosen = np.flatnonzero(both) if rows is None else rows[both[rows]]
         one, other = one[chosen], other[chosen]
-        ends = (0.0, 1.0) if _counts(key) else (self.b.metric.low, self.b.metric.high)
+        ends = range_of(self.b, key)
         binary = bool(np.all(self.single[chosen]) and np.all(np.isin(one, ends)) and np.all(np.isin(other, ends)))
         return one, other, None if self.clusters is None else self.clusters[chosen], binary
 
@@ -310,12 +312,22 @@ def values_of(scored: Scored, key: str) -> Floats:
     if not key.startswith("majority@"):
         # Counting votes is most of the time that a metric takes, and no other metric looks at them.
         outcomes = replace(outcomes, answers=None)
-    return metrics.task_values(outcomes, key, direction=metric.direction, low=metric.low, high=metric.high)
+    return table.task_values(outcomes, key, direction=metric.direction, low=metric.low, high=metric.high)
 
 
 def span_of(scored: Scored, key: str) -> float:
     """The width of a metric's range: 1 for what counts passes, that of the rewards else (infinite where they have none)."""
-    return 1.0 if _counts(key) else scored.metric.high - scored.metric.low
+    low, high = range_of(scored, key)
+    return high - low
+
+
+def range_of(scored: Scored, key: str) -> tuple[float, float]:
+    """The range of a metric: [0, 1] for what counts passes, its own for a corpus metric, that of the rewards else."""
+    derived = scored.outcomes.derived.get(key)
+    if isinstance(derived, Corpus):
+        return derived.low, derived.high
+    counts = _counts(key if derived is None else derived.of)
+    return (0.0, 1.0) if counts else (scored.metric.low, scored.metric.high)
 
 
 def paired_values(a: Scored, b: Scored, key: str) -> tuple[Floats, Codes | None, bool]:
@@ -326,7 +338,7 @@ def paired_values(a: Scored, b: Scored, key: str) -> tuple[Floats, Codes | None,
 
 
 def _same_scale(a: Scored, b: Scored, key: str) -> bool:
-    return _counts(key) or (a.metric.low, a.metric.high) == (b.metric.low, b.metric.high)
+    return _counts(key) or key in b.outcomes.derived or (a.metric.low, a.metric.high) == (b.metric.low, b.metric.high)
 
 
 def _counts(key: str) -> bool:
@@ -359,7 +371,9 @@ def _bounds(a: Scored, b: Scored, pairs: Pairs, key: str) -> list[float] | None:
     """
     if not math.isfinite(span_of(b, key)) or not (pairs.planned > len(pairs.a) or a.missing or b.missing):
         return None
-    low, high = (0.0, 1.0) if _counts(key) else (b.metric.low, b.metric.high)
+    if isinstance(b.outcomes.derived.get(key), Corpus):
+        return None
+    low, high = range_of(b, key)
     ends = []
     for least, most, right in ((high, low, False), (low, high, True)):
         one, other = (
@@ -378,7 +392,7 @@ def _moved(both: _Both, key: str) -> dict[str, list[str]]:
     """Tasks that got better and worse, those first that most surely did."""
     a, b, (one, other) = both.a, both.b, both.values(key)
     d = other - one
-    low, span = 0.0 if _counts(key) else b.metric.low, span_of(b, key)
+    low, span = range_of(b, key)[0], span_of(b, key)
     sure = paired.sureness(one, other, a.outcomes.verdicts, b.outcomes.verdicts, low=low, span=span)
     order = np.argsort(-sure, kind="stable")
     better = 1.0 if b.metric.direction == "higher" else -1.0
@@ -389,7 +403,7 @@ def _moved(both: _Both, key: str) -> dict[str, list[str]]:
 def _keys(a: Scored, b: Scored) -> list[str]:
     repeats = min(a.repeats, b.repeats)
     keys = ["pass@1", *(f"{family}{k}" for k in metrics.attempt_counts(repeats) for family in ("pass@", "pass^")), "mean_reward"]
-    return list(dict.fromkeys([*keys, *(name for name in a.outcomes.scores if name in b.outcomes.scores)]))
+    return list(dict.fromkeys([*keys, *(name for name in a.outcomes.scores if name in b.outcomes.scores), *b.outcomes.derived]))
 
 
 def _subset_names(scored: Scored) -> NDArray[np.object_]:

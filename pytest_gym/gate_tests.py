@@ -55,7 +55,7 @@ class GateTests:
         # Not at the top: they need numpy, which a mere look does not.
         from pytest_gym.baseline import expected_power, read_baseline
 
-        self._baseline = read_baseline(Path(self._session.config.invocation_params.dir / word), word)
+        self._baseline = read_baseline(Path(self._session.config.invocation_params.dir / word), word, self._session.state.corpora)
         notes = []
         for planned in plan:
             for gate in self.gates:

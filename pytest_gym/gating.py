@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gym import hints, intervals, metrics, paired
+from pytest_gym import hints, intervals, metrics, paired, table
 from pytest_gym.baseline import Baseline
 from pytest_gym.compare import match, paired_values, span_of, values_of
+from pytest_gym.derived import Corpus
 from pytest_gym.errors import ConfigError
 from pytest_gym.gates import RATES, Gate, check_subsets, tolerated
 from pytest_gym.scores import Scored
@@ -184,9 +185,12 @@ class _Judgement:
         gate = self.gate
         point = self._interval(scored)
         if point is None:
-            has = ", ".join(scored.outcomes.scores) or "none"
+            has = ", ".join([*scored.outcomes.scores, *scored.outcomes.derived]) or "none"
             return self._result(False, False, None, None, f"{words}no task has enough verdicts for {gate.metric} (named scores: {has})")
         value, interval, se, reason = point
+        if scored.missing and isinstance(scored.outcomes.derived.get(gate.metric), Corpus):
+            why = f"{scored.missing:,} cases are missing, and nothing bounds what they would add to {gate.metric}"
+            return self._result(False, False, value, interval, f"{words}{why}. As it stands: {gate.metric} is {value:.4f}")
         shown = f"{words}{gate.metric} is {value:.4f}"
         if gate.level is None:
             points = {gate.holds(end, gate.value) for end in self._ends(scored)}
@@ -302,10 +306,12 @@ class _Judgement:
         there = ~np.isnan(values)
         if not there.any():
             return None
+        if self.gate.metric in scored.outcomes.derived:
+            made = table.metric_at(scored.outcomes, self.gate.metric, low=scored.metric.low, high=scored.metric.high, level=self._level)
+            pair = None if made["ci95"] is None else (made["ci95"][0], made["ci95"][1])
+            return None if made["value"] is None else (made["value"], pair, made["se"], made["reason"])
         clusters = metrics.cluster_codes(scored.outcomes.clusters)
-        low, high, binary = metrics.scale_of(
-            scored.outcomes, self.gate.metric, scored.metric.headline, scored.metric.low, scored.metric.high
-        )
+        low, high, binary = table.scale_of(scored.outcomes, self.gate.metric, scored.metric.headline, scored.metric.low, scored.metric.high)
         found = intervals.interval(
             values[there],
             verdicts=int(scored.outcomes.verdicts[there].sum()),
@@ -313,10 +319,14 @@ class _Judgement:
             high=high,
             binary=binary,
             clusters=None if clusters is None else clusters[there],
-            level=self.gate.level or 0.95,
+            level=self._level,
         )
         ends = None if found.low is None or found.high is None else (found.low, found.high)
         return float(np.mean(values[there])), ends, found.se, found.reason
+
+    @property
+    def _level(self) -> float:
+        return self.gate.level or 0.95
 
     def _filled(self, scored: Scored) -> list[Scored]:
         """The outcomes with what is missing counted wrong, and right; themselves where nothing is."""

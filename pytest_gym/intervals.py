@@ -177,13 +177,21 @@ def bca(values: Floats, level: float = 0.95, *, resamples: int = BOOTSTRAP_RESAM
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
         means[start : start + size] = ordered[random.integers(0, m, (size, m), dtype=np.int32)].mean(axis=1)
-    below = (np.count_nonzero(means < mean) + 0.5 * np.count_nonzero(means == mean)) / resamples
+    return bca_ends(means, mean, ordered, level)
+
+
+def bca_ends(draws: Floats, value: float, influences: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The ends of a BCa interval from bootstrap `draws` of a statistic, its `value`, and each task's influence on it (float[m])."""
+    m, resamples = len(influences), len(draws)
+    deviations = influences - np.mean(influences)
+    total = float(np.sum(deviations**2))
+    below = (np.count_nonzero(draws < value) + 0.5 * np.count_nonzero(draws == value)) / resamples
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples))
     acceleration = float(np.sum(deviations**3)) / (6 * total**1.5)
     quantile = math.sqrt(m / (m - 1)) * t_quantile(m - 1, level)
     ends = [bias + (bias + z) / max(1 - acceleration * (bias + z), 1e-6) for z in (-quantile, quantile)]
-    lower, upper = np.quantile(means, [_NORMAL.cdf(end) for end in ends])
-    return min(float(lower), mean), max(float(upper), mean)
+    lower, upper = np.quantile(draws, [_NORMAL.cdf(end) for end in ends])
+    return min(float(lower), value), max(float(upper), value)
 
 
 def normal_quantile(level: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_gym import votes
+from pytest_gym.derived import Derived
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -24,6 +25,7 @@ class Outcomes:
     rewards, passed: float[m, K]; where `passed` is NaN the verdict is missing, and the other arrays are not looked at.
     answers: int[m, K], equal codes ≥ 0 for equal answers, −1 for none; None where the verifier extracts no answers.
     subsets, clusters: one name per task, None where it has none. scores: named float[m, K], NaN also where a verdict lacks the score.
+    derived: metrics by name that are made from all tasks at once.
     Raises ValueError where the shapes do not fit.
     """
 
@@ -33,6 +35,7 @@ class Outcomes:
     subsets: Sequence[str | None] = ()
     clusters: Sequence[str | None] | None = None
     scores: Mapping[str, Floats] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         passed = np.asarray(self.passed, dtype=np.float64)
@@ -76,6 +79,7 @@ class Outcomes:
             [self.subsets[row] for row in rows] if len(self.subsets) else (),
             [self.clusters[row] for row in rows] if self.clusters else None,
             {name: values[rows] for name, values in self.scores.items()},
+            self.derived,
         )
 
     def widened(self, repeats: int) -> Outcomes:
@@ -90,6 +94,7 @@ class Outcomes:
             self.subsets,
             self.clusters,
             {name: np.pad(values, more, constant_values=np.nan) for name, values in self.scores.items()},
+            self.derived,
         )
 
     def filled(self, *, right: bool, low: float, high: float, unanswered: bool = False) -> Outcomes:
@@ -106,4 +111,5 @@ class Outcomes:
             self.subsets,
             self.clusters,
             {name: np.where(missing, reward, values) for name, values in self.scores.items()},
+            self.derived,
         )

@@ -14,22 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gym import metrics
+from pytest_gym import metrics, table
 from pytest_gym.discovery import Output
 from pytest_gym.report.layout import plain
 from pytest_gym.report.profile import profile_text
 from pytest_gym.scorefile import scored_run
 from pytest_gym.scores import CLASSES, Scored
 from pytest_gym.stored import StoredRun
+from pytest_gym.verify import Corpora
 
 BINS = 10
 _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 
 
-def profile_command(word: str, base: Path, *, as_json: bool, width: int) -> Output:
+def profile_command(word: str, base: Path, corpora: Corpora, *, as_json: bool, width: int) -> Output:
     """`--gym-profile=RUN`, a run folder relative to `base`. Raises RunError for what cannot be read."""
     run = StoredRun(base / word, word)
-    found = profile(run, scored_run(run))
+    found = profile(run, scored_run(run, corpora))
     notes = []
     if run.unfinished:
         notes.append(f"{word} is not finished; --gym-resume={word} goes on with it")
@@ -73,7 +74,7 @@ def of_benchmark(scored: Scored, manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _tasks(scored: Scored) -> list[dict[str, Any]]:
     """A row for each task, those with the worst score first; tasks without a verdict last."""
     outcomes, lower = scored.outcomes, scored.metric.direction == "lower"
-    score = metrics.task_values(
+    score = table.task_values(
         outcomes, scored.metric.headline, direction=scored.metric.direction, low=scored.metric.low, high=scored.metric.high
     )
     passes, rewards = metrics.task_means(outcomes.passed), metrics.task_means(outcomes.rewards)

@@ -44,6 +44,7 @@ def rejudge(run: StoredRun, stored: Scored, selected: Selected, dataset: Dataset
         subsets=stored.outcomes.subsets or [None] * stored.tasks,
         clusters=stored.outcomes.clusters or [None] * stored.tasks,
         subset_field=stored.subset_field,
+        corpora=list(selected.verifier.aggregates.values()),
     )
 
 

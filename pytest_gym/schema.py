@@ -49,6 +49,7 @@ BLOCK_KEYS: dict[str, Key] = {
     "harness": Key("text", "single_turn"),
     "verifier": Key("mapping", ...),
     "metric": Key("mapping", None),
+    "aggregate": Key("mapping", None),
     "sampling": Key("mapping", None),
     "datasets": Key("list of mappings", ...),
     "subset": Key("text", None),
@@ -74,6 +75,11 @@ METRIC_KEYS: dict[str, Key] = {
     "direction": Key("text", "higher", ("higher", "lower")),
     "range": Key("range", (0.0, 1.0)),
     "pass_threshold": Key("number", 1.0),
+}
+AGGREGATE_KEYS: dict[str, Key] = {
+    "of": Key("text", "pass@1"),
+    "only": Key("list of texts", ()),
+    "weights": Key("text or mapping", None),
 }
 PROMPT_KEYS: dict[str, Key] = {"system": Key("text", None), "user": Key("text", None)}
 

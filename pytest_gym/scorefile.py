@@ -23,6 +23,7 @@ from pytest_gym.errors import RunError
 from pytest_gym.records import Landed
 from pytest_gym.scores import CLASSES, FLAG_NAMES, Counts, Scored, outcomes_of
 from pytest_gym.stored import StoredRun
+from pytest_gym.verify import Corpora
 
 SCORES = "scores.csv.gz"
 
@@ -197,6 +198,7 @@ def metric_of(manifest: Mapping[str, Any], name: str) -> Metric:
         -math.inf if low is None else float(low),
         math.inf if high is None else float(high),
         float(said["pass_threshold"]),
+        said.get("aggregate") or {},
     )
 
 
@@ -206,14 +208,17 @@ def planned_of(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found
 
 
-def scored_run(run: StoredRun) -> dict[str, Scored]:
+def scored_run(run: StoredRun, corpora: Corpora = lambda verifier: ()) -> dict[str, Scored]:
     """The benchmarks of a stored run: from its `scores.csv.gz`, else from its results or its journal.
 
-    An unfinished run's tasks that it has not come to are there, too, without their ids. Raises RunError for what cannot be read.
+    corpora: looks up the functions of corpus metrics, of which a run keeps the statistics alone.
+    An unfinished run's tasks that it has not come to are there, too, without their ids. Raises RunError
+    for what cannot be read.
     """
     path = run.path / SCORES
     try:
-        return read_scores(path, run.manifest) if path.exists() and not run.unfinished else _from_entries(run)
+        found = read_scores(path, run.manifest) if path.exists() and not run.unfinished else _from_entries(run)
+        return {name: one.with_corpora(corpora(run.manifest["benchmarks"][name]["verifier"]["name"])) for name, one in found.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.word}: its manifest is not whole ({error}); it was not written by this version, or changed since") from None
 

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_gym import metrics
+from pytest_gym import table
 from pytest_gym.benchmark import Metric
+from pytest_gym.derived import Corpus, Derived, SubsetMean
 from pytest_gym.outcomes import Outcomes
 from pytest_gym.records import CaseError, Landed, Verdict
+from pytest_gym.verify import CorpusMetric
 
 LANDED, TRUNCATED, EMPTY, REFUSED = 1, 2, 4, 8
 """What is known of an answer before it is judged, as bits."""
@@ -66,6 +68,14 @@ class Scored:
     def repeats(self) -> int:
         """Planned repeats, K."""
         return self.outcomes.repeats
+
+    def with_corpora(self, corpora: Sequence[CorpusMetric]) -> Scored:
+        """With what is made from all tasks at once: the verifier's own metrics, and the means over subsets that the benchmark names."""
+        derived: dict[str, Derived] = {
+            one.name: Corpus(one.name, one.statistics, one.function, one.direction, one.low, one.high) for one in corpora
+        }
+        derived |= {name: SubsetMean.from_json(name, mean) for name, mean in self.metric.aggregate.items()}
+        return replace(self, outcomes=replace(self.outcomes, derived=derived)) if derived else self
 
     def take(self, positions: NDArray[np.int64]) -> Scored:
         """Some of the tasks."""
@@ -130,7 +140,7 @@ class Scored:
     def summary(self, *, temperature: float | None = None, same_text: bool = False) -> dict[str, Any]:
         """The benchmark's entry of `summary.json`, without the tokens that only a live run counts in full."""
         metric = self.metric
-        entry = metrics.summarise(
+        entry = table.summarise(
             self.outcomes,
             headline=metric.headline,
             direction=metric.direction,
@@ -222,8 +232,12 @@ class Counts:
         subsets: Sequence[str | None],
         clusters: Sequence[str | None],
         subset_field: str | None,
+        corpora: Sequence[CorpusMetric] = (),
     ) -> Scored:
-        """All that was noted, for these tasks (of which there may be fewer or more than were noted)."""
+        """All that was noted, for these tasks (of which there may be fewer or more than were noted).
+
+        corpora: the verifier's own metrics.
+        """
         self._reach(len(task_ids) - 1, 0)
         m, repeats = len(task_ids), self.passed.shape[1]
         return Scored(
@@ -238,7 +252,7 @@ class Counts:
             {position * repeats + repeat: kind for (position, repeat), kind in self.errors.items()},
             [answer_key(answer) for answer in self._codes],
             subset_field,
-        )
+        ).with_corpora(corpora)
 
 
 def answer_key(answer: str) -> str:

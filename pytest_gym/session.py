@@ -213,7 +213,7 @@ class GymSession:
             # Not at the top: what only looks needs no numpy.
             from pytest_gym.tally import Tally
 
-            self._tally = Tally(self.state.plan)
+            self._tally = Tally(self.state.plan, self.state.corpora)
         while self._landed:
             self._tally.landed(self._landed.popleft())
         return self._tally

@@ -72,12 +72,13 @@ class RunningScore:
     """The headline of one benchmark over the verdicts so far, kept as sums over tasks.
 
     pass@k and pass^k, the mean reward and named scores are exact. Where the headline is a vote or a choice among repeats (majority@k,
-    best@k, g-pass@k), pass@1 is given in its place, and named so.
+    best@k, g-pass@k), pass@1 is given in its place, and named so; for a mean over subsets the plain mean of what it is of.
     """
 
     def __init__(self, planned: Planned) -> None:
         metric, rows = planned.benchmark.metric, planned.rows
-        self.key = "pass@1" if _COUNTED.fullmatch(metric.headline) else metric.headline
+        headline = str(metric.aggregate[metric.headline]["of"]) if metric.headline in metric.aggregate else metric.headline
+        self.key = "pass@1" if _COUNTED.fullmatch(headline) else headline
         match = _KEY.fullmatch(self.key)
         self._family, self._k = (match[1], int(match[2])) if match else ("mean", 1)
         self._low, self._high = (0.0, 1.0) if match else (metric.low, metric.high)

@@ -17,6 +17,7 @@ from pytest_gym.options import Options
 from pytest_gym.plan import CaseKey, Plan
 from pytest_gym.records import CaseError, Rollout, Task, Verdict
 from pytest_gym.resolve import Selected
+from pytest_gym.verify import CorpusMetric
 
 
 class EngineAccess(Protocol):
@@ -82,6 +83,11 @@ class GymState:
     def by_name(self, name: str) -> Selected:
         """What was selected under a benchmark's name."""
         return next(selected for selected in self.selected if selected.benchmark.name == name)
+
+    def corpora(self, verifier: str) -> list[CorpusMetric]:
+        """The corpus metrics of a verifier of this run, by its name."""
+        found = [selected.verifier for selected in self.selected if selected.verifier.name == verifier]
+        return list(found[0].aggregates.values()) if found else []
 
     def judge(self, item: Case) -> Callable[[Task, Rollout], Verdict]:
         """The verifier of a case's benchmark as a plain callable."""

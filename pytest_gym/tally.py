@@ -15,14 +15,15 @@ import numpy as np
 from pytest_gym.plan import Plan, Planned
 from pytest_gym.records import CaseError, Landed, Usage, Verdict
 from pytest_gym.scores import Counts, Scored
+from pytest_gym.verify import Corpora, CorpusMetric
 
 
 class Tally:
-    """The outcomes of all benchmarks of a plan."""
+    """The outcomes of all benchmarks of a plan; `corpora` gives the corpus metrics of a verifier by its name."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, corpora: Corpora) -> None:
         self.plan = plan
-        self.benchmarks = [_Counts(planned) for planned in plan.benchmarks]
+        self.benchmarks = [_Counts(planned, corpora(planned.benchmark.verifier)) for planned in plan.benchmarks]
         self._of = dict(zip(plan.benchmarks, self.benchmarks, strict=True))
         self.requests = 0
         self._counted = bytearray(plan.cases)
@@ -76,8 +77,8 @@ class Tally:
 class _Counts:
     """One benchmark: its outcomes, and the tokens that they took."""
 
-    def __init__(self, planned: Planned) -> None:
-        self.planned = planned
+    def __init__(self, planned: Planned, corpora: Sequence[CorpusMetric]) -> None:
+        self.planned, self.corpora = planned, corpora
         self.counts = Counts(len(planned.rows), planned.repeats)
         self.input_tokens = self.output_tokens = 0
         self.reasoning_tokens: int | None = None
@@ -92,6 +93,7 @@ class _Counts:
             subsets=[dataset.subsets[row] for row in planned.rows],
             clusters=[dataset.clusters[row] for row in planned.rows],
             subset_field=planned.benchmark.subset,
+            corpora=self.corpora,
         )
 
     def summary(self, scored: Scored, demo: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pytest_gym.errors import ConfigError, GymError, VerifierError, did_you_mean
 from pytest_gym.records import Rollout, Task, Verdict
 
 RESOURCES = ("files",)
+AggregateFunction = typing.TypeVar("AggregateFunction", bound=Callable[..., Any])
 ReferenceFunction = typing.TypeVar("ReferenceFunction", bound=Callable[..., "str | None"])
 
 
@@ -33,6 +34,25 @@ class Option:
     name: str
     annotation: Any
     default: Any
+
+
+@dataclass(frozen=True)
+class CorpusMetric:
+    """A metric of a verifier's summed statistics: `function` takes {name: sums}, arrays of any shape, and gives the metric elementwise.
+
+    statistics: names of scores of the verdicts. low, high: the metric's range.
+    """
+
+    name: str
+    statistics: tuple[str, ...]
+    function: Callable[[Mapping[str, Any]], Any]
+    direction: str
+    low: float
+    high: float
+
+
+Corpora = Callable[[str], Sequence[CorpusMetric]]
+"""Gives the corpus metrics of a verifier by its name."""
 
 
 class Verifier:
@@ -51,6 +71,7 @@ class Verifier:
         self.needs = dict(needs or {})
         self.is_async = inspect.iscoroutinefunction(function)
         self._reference: Callable[..., str | None] | None = None
+        self.aggregates: dict[str, CorpusMetric] = {}
         parameters = list(inspect.signature(function).parameters.values())
         hints = typing.get_type_hints(function)
         positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -71,6 +92,30 @@ class Verifier:
         """Decorator: `(task, *, options…) -> str` says what a perfect answer to a task looks like (None: it has none)."""
         self._reference = function
         return function
+
+    def aggregate(
+        self, *, statistics: Sequence[str], direction: str = "higher", range: tuple[float, float] = (0.0, 1.0)
+    ) -> Callable[[AggregateFunction], AggregateFunction]:
+        """Decorator: a metric of summed statistics, such as the word error rate, named after the function `(totals) -> metric`.
+
+        statistics: names of `scores` that every verdict has. `totals` maps them to their sums over tasks, as arrays of one shape; the
+        function works elementwise and gives NaN where the metric is undefined. direction: `higher` or `lower` is better.
+        Raises VerifierError where a name is missing or taken, or the range is none.
+        """
+        names = tuple(statistics)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise VerifierError(f"verifier {self.name!r}: an aggregate needs the names of the scores that it sums")
+        if direction not in ("higher", "lower") or not float(range[0]) < float(range[1]):
+            raise VerifierError(f"verifier {self.name!r}: an aggregate's direction is 'higher' or 'lower', its range two numbers")
+
+        def declare(function: AggregateFunction) -> AggregateFunction:
+            name = function.__name__
+            if name in self.aggregates:
+                raise VerifierError(f"verifier {self.name!r} has two aggregates named {name!r}")
+            self.aggregates[name] = CorpusMetric(name, names, function, direction, float(range[0]), float(range[1]))
+            return function
+
+        return declare
 
     def reference_text(self, task: Task, options: Mapping[str, Any]) -> str | None:
         """A perfect answer to `task`: the row's own `reference_response`, else what `@verifier.reference` says, else None."""

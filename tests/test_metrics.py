@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gym import metrics, votes
-from pytest_gym.metrics import Outcomes, summarise
+from pytest_gym.outcomes import Outcomes
+from pytest_gym.table import summarise
 
 NAN = math.nan
 

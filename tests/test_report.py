@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gym import metrics
+from pytest_gym import table
+from pytest_gym.outcomes import Outcomes
 from pytest_gym.report.layout import plain
 from pytest_gym.report.markdown import escape, summary_markdown
 from pytest_gym.report.terminal import scorecard
@@ -21,7 +22,7 @@ def entry(m=40, repeats=1, *, missing=0, subsets=(), errors=None, rates=None, **
     answers = np.where(passed == 1, 1, 2)
     scores = options.pop("scores", {})
     rewards = options.pop("rewards", passed)
-    found = metrics.summarise(metrics.Outcomes(rewards, passed, answers, subsets, None, scores), **options)
+    found = table.summarise(Outcomes(rewards, passed, answers, subsets, None, scores), **options)
     tokens = {"input": 12345, "output": 67890, "reasoning": 400}
     return found | {"errors": errors or {}, "rates": rates or {"truncated": 0.0}, "tokens": tokens}
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_gym import metrics
+from pytest_gym import table
 from pytest_gym.benchmark import Metric
 from pytest_gym.outcomes import Outcomes
 from pytest_gym.records import CaseError, Rollout, Usage
@@ -177,7 +177,7 @@ def test_it_is_the_score_of_record(data, tasks, repeats, headline):
         kept.judged(position, repeat, None if reward is None else verdict(reward, style=reward))
         rewards[position, repeat] = np.nan if reward is None else reward
     passed = np.where(np.isnan(rewards), np.nan, rewards >= 1)
-    entry = metrics.summarise(Outcomes(rewards, passed, scores={"style": rewards}), headline=headline)["metrics"][headline]
+    entry = table.summarise(Outcomes(rewards, passed, scores={"style": rewards}), headline=headline)["metrics"][headline]
     score = kept.score()
     if entry["value"] is None:
         assert score is None
@@ -198,7 +198,7 @@ def test_intervals_with_repeats_and_graded_rewards_are_close_to_those_of_record(
         kept = running(*values.shape, headline, 0.0, high)
         for position, repeat in np.ndindex(values.shape):
             kept.judged(position, repeat, verdict(values[position, repeat]))
-        entry = metrics.summarise(Outcomes(values, (values >= 1).astype(float)), headline=headline, high=high)["metrics"][headline]
+        entry = table.summarise(Outcomes(values, (values >= 1).astype(float)), headline=headline, high=high)["metrics"][headline]
         score = kept.score()
         assert [score.low, score.high] == pytest.approx(entry["ci95"], rel=0.01)
 
