@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from pytest_gym.errors import ConfigError, did_you_mean
 from pytest_gym.prompt import Prompt
@@ -31,6 +32,7 @@ from pytest_gym.schema import (
 from pytest_gym.schema import DOMAINS as DOMAINS
 from pytest_gym.schema import REQUIRES as REQUIRES
 from pytest_gym.settings import check_sampling
+from pytest_gym.tables import formats, is_table
 
 if TYPE_CHECKING:
     from pytest_gym.config import Block, ConfigFiles
@@ -48,7 +50,8 @@ _URL = re.compile(r"https?://[^\s/]+/\S*")
 class Source:
     """One raw file as upstream publishes it. `name` is its file name; `url`, or `hf` as `owner/repo@revision/path`, says where it is.
 
-    `local` is its path under GYM_SOURCES (None: `<benchmark>/<name>`), `sha256` of the raw bytes in lower-case hex where it is pinned.
+    Where that is a zip or tar archive, `member` is the file in it. `local` is its path under GYM_SOURCES (None: `<benchmark>/<file name>`),
+    `sha256` of the raw bytes (the archive's) in lower-case hex where it is pinned.
     """
 
     name: str
@@ -56,6 +59,15 @@ class Source:
     hf: str | None = None
     local: str | None = None
     sha256: str | None = None
+    member: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file that upstream publishes: the archive's where there is a member."""
+        if self.member is None:
+            return self.name
+        where = self.hf or urlsplit(self.url or "").path or self.local or self.name
+        return unquote(where).rstrip("/").rpartition("/")[2] or self.name
 
 
 @dataclass(frozen=True)
@@ -249,8 +261,9 @@ def _datasets(block: Block, files: ConfigFiles, name: str) -> tuple[DatasetSpec,
         if spec.prepare_script is not None:
             script = files.find(spec.prepare_script, item.where("prepare_script"), "prepare_script")
             spec = replace(spec, prepare_script=str(script))
-        if sources and spec.prepare_script is None and not (len(built) == 1 and built[0].name.endswith(".jsonl")):
-            raise ConfigError(f"{item.where('sources')}: {what} has sources but no prepare_script; only one .jsonl file can do without")
+        if sources and spec.prepare_script is None and not (len(built) == 1 and is_table(built[0].name)):
+            known = f"only one file of rows ({formats()}, also .gz) can do without"
+            raise ConfigError(f"{item.where('sources')}: {what} has sources but no prepare_script; {known}")
         if spec.prepare_script is not None and not sources:
             raise ConfigError(f"{item.where('prepare_script')}: {what} has a prepare_script but no sources to prepare")
         if sources:
@@ -278,8 +291,9 @@ def _source(sources: Block, name: str) -> Source:
         raise ConfigError(f"{said.where('url')}: source {name!r}: {source.url!r} is no http or https address")
     if source.hf is not None and not _HF.fullmatch(source.hf):
         raise ConfigError(f"{said.where('hf')}: source {name!r}: hf must be owner/repo@revision/path, not {source.hf!r}")
-    if source.local is not None:
-        _inside(source.local, said.where("local"), "local")
+    for key in ("local", "member"):
+        if getattr(source, key) is not None:
+            _inside(getattr(source, key), said.where(key), key)
     return source
 
 

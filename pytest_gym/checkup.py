@@ -19,6 +19,7 @@ from pytest_gym.dataset import Dataset
 from pytest_gym.discovery import Output
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.fetch import local_paths
+from pytest_gym.index import open_indexed
 from pytest_gym.prepare import Progress, is_prepared, prepare, read_lock
 from pytest_gym.report.check import check_text
 from pytest_gym.report.layout import plain
@@ -90,7 +91,7 @@ class Checkup:
         try:
             spec = benchmark.dataset(split)
             prepared = prepare(benchmark, spec, cache=self.cache, sources=self.sources, lock=self.lock, progress=self.progress)
-            dataset = Dataset.open(prepared.path, benchmark)
+            dataset = open_indexed(prepared.path, benchmark, self.cache)
             done.rows[split] = len(dataset)
             done.findings.append(Finding("rows", "ok", f"{len(dataset):,} rows", split))
             if split == "benchmark":

@@ -20,6 +20,7 @@ from pytest_gym.catalogue import Catalogue
 from pytest_gym.configure import cache_of, catalogue_of, settings_of
 from pytest_gym.dataset import Dataset
 from pytest_gym.errors import GymError
+from pytest_gym.index import open_indexed
 from pytest_gym.prepare import is_prepared, prepare
 from pytest_gym.resolve import select
 from pytest_gym.settings import Settings
@@ -46,6 +47,8 @@ def look(config: pytest.Config) -> int:
             said = discovery.search_command(catalogue, options.search, as_json=options.json, width=width)
         elif options.check is not None:
             said = _check(config, options, catalogue, cache, min(width, 100))
+        elif options.prepare is not None:
+            said = _prepare(config, options, catalogue, cache)
         elif options.aggregate is not None:
             said = _aggregate(config, options, catalogue, cache, min(width, 100))
         elif options.profile is not None:
@@ -83,6 +86,23 @@ def _check(config: pytest.Config, options: gym_options.Options, catalogue: Catal
         progress=_progress,
     )
     return checkup.command(options.check or "", split=options.split, limit=options.limit, as_json=options.json, width=width)
+
+
+def _prepare(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path) -> discovery.Output:
+    from pytest_gym.freeze import prepare_command
+
+    sources = os.environ.get("GYM_SOURCES")
+    names = catalogue.names() if (options.prepare or "").strip() == "all" else catalogue.match(options.prepare or "")
+    find = _finder(config, catalogue, settings_of(config, options))
+    return prepare_command(
+        [find(name) for name in names],
+        split=options.split,
+        cache=cache,
+        sources=config.invocation_params.dir / sources if sources else None,
+        lock=config.rootpath / "gym.lock",
+        progress=_progress,
+        as_json=options.json,
+    )
 
 
 def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:
@@ -151,7 +171,7 @@ def _opener(config: pytest.Config, cache: Path) -> Callable[[Benchmark, DatasetS
             lock=config.rootpath / "gym.lock",
             progress=_progress,
         )
-        return Dataset.open(prepared.path, benchmark)
+        return open_indexed(prepared.path, benchmark, cache)
 
     return open_dataset
 

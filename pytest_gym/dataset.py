@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import heapq
 import json
 import os
 import re
@@ -23,7 +24,9 @@ from pytest_gym.errors import ConfigError, DataError, did_you_mean
 from pytest_gym.records import Task
 
 _HASH_BYTES = 8
-_SCHEMA = 1
+_SCHEMA = 2
+# What an index keeps per row, apart from the line about the file.
+_LISTS = ("ids", "subsets", "clusters")
 _LIMIT = re.compile(r"([0-9]{1,12})(?:@([0-9]{1,18}))?")
 _NOT_NODE = re.compile(r"[^A-Za-z0-9_.-]")
 _NODE_LENGTH = 48
@@ -80,7 +83,7 @@ class Dataset:
         end = 0
         try:
             with path.open("rb") as file:
-                stamp = _stamp(file.fileno())
+                stamp, identity = _stamp(file.fileno()), _identity(file.fileno())
                 for number, raw in enumerate(file, 1):
                     start, end = end, end + len(raw)
                     whole.update(raw)
@@ -92,7 +95,7 @@ class Dataset:
                     if blank:
                         raise DataError(f"{where}: {name}: the line is empty; every line is one row")
                     row = _parse(raw, where, name)
-                    identifier = _identifier(row, number, where)
+                    identifier = _row_id(row, number, where)
                     if identifier in lines:
                         raise DataError(f"{path}: {name}: rows {lines[identifier]} and {number} have the same id {identifier!r}")
                     lines[identifier] = number
@@ -105,7 +108,7 @@ class Dataset:
                     subsets.add(row, where)
                     clusters.add(row, where)
                     offsets.append(start)
-                    hashes += hashlib.sha256(raw.strip()).digest()[:_HASH_BYTES]
+                    hashes += row_hash(raw)
                     last = end
         except OSError as error:
             raise DataError(f"{name}: {path} cannot be read: {error.strerror or error}") from error
@@ -117,7 +120,9 @@ class Dataset:
             "path": str(path),
             "benchmark": name,
             "sha256": whole.hexdigest(),
+            "num_rows": len(lines),
             "stamp": stamp,
+            "identity": identity,
             "ids": list(lines),
             "subsets": subsets.packed(),
             "clusters": clusters.packed(),
@@ -148,27 +153,27 @@ class Dataset:
         self._close()
 
     def save_index(self, path: Path) -> None:
-        """Write what `load` needs: a line of JSON, then the offsets (64 bit, this machine's byte order), then the row hashes."""
+        """Write what `load` needs: two lines of JSON (the file, its rows), offsets (64 bit, this machine's byte order), row hashes."""
+        lists = {name: self._meta[name] for name in _LISTS}
         with path.open("wb") as file:
-            file.write(json.dumps(self._meta).encode() + b"\n")
+            file.write(json.dumps({name: value for name, value in self._meta.items() if name not in lists}).encode() + b"\n")
+            file.write(json.dumps(lists).encode() + b"\n")
             file.write(self._offsets.tobytes())
             file.write(self._hashes)
 
     @classmethod
     def load(cls, index_path: Path) -> Dataset:
         """The dataset from its index, without reading a row. Raises DataError where the file is no longer the one that was indexed."""
-        try:
-            with index_path.open("rb") as file:
-                meta = json.loads(file.readline())
-                count = len(meta["ids"])
-                offsets = array("Q")
-                offsets.frombytes(file.read(8 * (count + 1)))
-                hashes = file.read()
-            if meta["schema"] != _SCHEMA or len(offsets) != count + 1 or len(hashes) != _HASH_BYTES * count:
-                raise ValueError("its parts do not fit together")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{index_path}: is no dataset index: {error}") from error
+        meta, offsets, hashes = _read_index(index_path)
         return cls(Path(meta["path"]), meta["benchmark"], meta, offsets, hashes)
+
+    @staticmethod
+    def hashes_of(index_path: Path, sha256: str) -> list[bytes]:
+        """The row hashes in an index, whatever has become of its file. Raises DataError where it is not of a file with this sha256."""
+        meta, _, hashes = _read_index(index_path)
+        if meta["sha256"] != sha256:
+            raise DataError(f"{index_path}: is of another file")
+        return [hashes[start : start + _HASH_BYTES] for start in range(0, len(hashes), _HASH_BYTES)]
 
     def select(self, limit: str | None) -> list[int]:
         """Row numbers (0-based, in order): all for None, the first n for `"n"`, a sample of n for `"n@seed"`.
@@ -185,8 +190,13 @@ class Dataset:
         if match[2] is None:
             return list(range(count))
         seed = int(match[2])
-        drawn = sorted(range(len(self)), key=lambda index: hashlib.sha256(f"{seed}\0{self.ids[index]}".encode()).digest())
-        return sorted(drawn[:count])
+        drawn = heapq.nsmallest(count, range(len(self)), key=lambda index: hashlib.sha256(f"{seed}\0{self.ids[index]}".encode()).digest())
+        return sorted(drawn)
+
+
+def row_hash(raw: bytes) -> bytes:
+    """What a row is known by in an index: the first bytes of the sha256 of its line."""
+    return hashlib.sha256(raw.strip()).digest()[:_HASH_BYTES]
 
 
 def node_names(ids: Sequence[str]) -> list[str]:
@@ -262,7 +272,7 @@ def _refuse(constant: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
-def _identifier(row: Mapping[str, Any], number: int, where: str) -> str:
+def _row_id(row: Mapping[str, Any], number: int, where: str) -> str:
     if "id" not in row:
         return f"{number - 1:04d}"
     value = row["id"]
@@ -278,3 +288,24 @@ def _nearest(field: str, row: Mapping[str, Any]) -> str:
 def _stamp(file: int) -> list[int]:
     status = os.fstat(file)
     return [status.st_size, status.st_mtime_ns]
+
+
+def _identity(file: int) -> list[int]:
+    """What tells a file from one that was put in its place, or written again with its old time."""
+    status = os.fstat(file)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _read_index(path: Path) -> tuple[dict[str, Any], array[int], bytes]:
+    try:
+        with path.open("rb") as file:
+            meta = {**json.loads(file.readline()), **json.loads(file.readline())}
+            count = len(meta["ids"])
+            offsets = array("Q")
+            offsets.frombytes(file.read(8 * (count + 1)))
+            hashes = file.read()
+        if meta["schema"] != _SCHEMA or len(offsets) != count + 1 or len(hashes) != _HASH_BYTES * count:
+            raise ValueError("its parts do not fit together")
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise DataError(f"{path}: is no dataset index: {error}") from error
+    return meta, offsets, hashes

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from pytest_gym.archive import unpack
 from pytest_gym.benchmark import Source
 from pytest_gym.errors import DataError
 
@@ -29,18 +30,38 @@ _HUB = "https://huggingface.co"
 
 
 def fetch(source: Source, benchmark: str, *, cache: Path, sources: Path | None, progress: Callable[[str], None]) -> Path:
-    """The path of `source`'s file, its sha256 checked where the config pins it. Raises DataError where it is not to be had."""
+    """The path of `source`'s file, its sha256 checked where the config pins it. Raises DataError where it is not to be had.
+
+    Where the file is an archive with a `member`, that is unpacked into the cache, and its path is given.
+    """
+    path = _file(source, benchmark, cache=cache, sources=sources, progress=progress)
+    if source.member is None:
+        return path
+    unpacked = cache / DOWNLOADS / hashlib.sha256(f"{file_sha256(path)}\0{source.member}".encode()).hexdigest()[:16] / source.name
+    with alone(unpacked.parent):
+        if not unpacked.is_file():
+            with temporary_beside(unpacked) as part:
+                try:
+                    unpack(path, source.member, part)
+                except DataError as error:
+                    raise DataError(f"{benchmark}: {error}") from error
+                os.replace(part, unpacked)
+    return unpacked
+
+
+def _file(source: Source, benchmark: str, *, cache: Path, sources: Path | None, progress: Callable[[str], None]) -> Path:
     for candidate in local_paths(source, benchmark, sources):
         if candidate.is_file():
             return _checked(candidate, source, benchmark)
     address = _address(source)
     if address is None:
         raise DataError(f"{benchmark}: the source file {source.name!r} has no address in the config; {_advice(source, benchmark, sources)}")
-    target = cache / DOWNLOADS / hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:16] / source.name
-    if target.is_file() and source.sha256 in (None, file_sha256(target)):
-        return target
+    target = cache / DOWNLOADS / hashlib.sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:16] / source.file_name
     try:
-        _download(address, target, source, benchmark, progress)
+        # Whoever comes second waits, and finds the file there.
+        with alone(target.parent, lambda: progress(f"{benchmark}: {source.name}: waiting for another process that fetches it")):
+            if not (target.is_file() and source.sha256 in (None, file_sha256(target))):
+                _download(address, target, source, benchmark, progress)
     except _Failed as failed:
         advice = _advice(source, benchmark, sources)
         raise DataError(f"{benchmark}: the source file {source.name!r} cannot be fetched from {address}: {failed}; {advice}") from failed
@@ -53,7 +74,7 @@ def local_paths(source: Source, benchmark: str, sources: Path | None) -> list[Pa
         return []
     parts = benchmark.split("/")
     paths = [sources / source.local] if source.local else []
-    return paths + [sources.joinpath(*parts[:count], source.name) for count in range(len(parts), 0, -1)]
+    return paths + [sources.joinpath(*parts[:count], source.file_name) for count in range(len(parts), 0, -1)]
 
 
 def file_sha256(path: Path) -> str:
@@ -74,6 +95,31 @@ def temporary_beside(target: Path) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock on a folder (made where it is missing) against other processes and threads; nothing where the system has no flock.
+
+    `waiting` is called where somebody else has it. The lock ends with the process, so nothing is ever left behind.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 class _Failed(Exception):

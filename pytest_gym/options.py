@@ -68,6 +68,7 @@ DECLARED: Sequence[_Option] = (
     _Option(
         "check", "look", "NAMES", "Hold benchmarks (names, globs or 'all') against what makes them trustworthy (docs/check.md), and exit"
     ),
+    _Option("prepare", "look", "NAMES", "Fetch, make and freeze the data of benchmarks (names, globs or 'all'), several at once, and exit"),
     _Option("aggregate", "look", "RUNS", "Merge the runs in these folders (commas, globs) into the new run folder that --gym-output names"),
     _Option("profile", "look", "RUN", "Show the numbers of the run in this folder: tasks, subsets, hardest and flakiest, and exit"),
     _Option("compare", "look", "A,B", "Compare two runs task by task: what differs, by how much, how surely, and why; and exit"),
@@ -108,6 +109,7 @@ class Options:
     search: str | None = None
     show: str | None = None
     check: str | None = None
+    prepare: str | None = None
     aggregate: str | None = None
     profile: str | None = None
     compare: str | None = None

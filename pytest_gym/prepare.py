@@ -11,14 +11,17 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_gym.benchmark import Benchmark, DatasetSpec
 from pytest_gym.errors import DataError, GymError
-from pytest_gym.fetch import fetch, file_sha256, temporary_beside
+from pytest_gym.fetch import alone, fetch, file_sha256, temporary_beside
+from pytest_gym.index import differing, look
+from pytest_gym.seal import Unsealed, sealed
+from pytest_gym.tables import read_rows
 from pytest_gym.verify import load_module
 
 Progress = Callable[[str], None]
@@ -46,7 +49,7 @@ def prepare(
     beside = benchmark.folder / spec.path
     try:
         if beside.is_file():
-            return _as_it_is(benchmark, spec, beside)
+            return _as_it_is(benchmark, spec, beside, cache)
         if not spec.sources:
             where = f"{benchmark.path}:{benchmark.line}"
             raise DataError(f"{where}: the dataset {spec.path!r} of {benchmark.name} does not exist beside the config")
@@ -67,12 +70,16 @@ def cached_path(benchmark: Benchmark, spec: DatasetSpec, cache: Path) -> Path:
     return cache / benchmark.name / spec.path
 
 
-def _as_it_is(benchmark: Benchmark, spec: DatasetSpec, path: Path) -> Prepared:
-    sha256, num_rows = file_sha256(path), _count(path)
+def _as_it_is(benchmark: Benchmark, spec: DatasetSpec, path: Path, cache: Path) -> Prepared:
+    sha256, num_rows = _measure(benchmark, path, cache)
     for what, found, wanted in (("sha256", sha256, spec.sha256), ("num_rows", num_rows, spec.num_rows)):
         if wanted not in (None, found):
+            how_many = ""
+            if spec.sha256 not in (None, sha256):
+                with path.open("rb") as file:
+                    how_many = f" ({differing(path, spec.sha256 or '', benchmark, cache, file)})"
             raise DataError(
-                f"{benchmark.name}: {path} is not what the config froze: its {what} is {found}, not {wanted}; "
+                f"{benchmark.name}: {path} is not what the config froze: its {what} is {found}, not {wanted}{how_many}; "
                 f"if the change is meant, correct {benchmark.path} and raise its version"
             )
     return Prepared(path, sha256, num_rows, frozen=spec.sha256 is not None)
@@ -82,22 +89,36 @@ def _from_cache(
     benchmark: Benchmark, spec: DatasetSpec, cache: Path, sources: Path | None, lock: Path | None, progress: Progress
 ) -> Prepared:
     path = cached_path(benchmark, spec, cache)
+    with alone(path.parent, lambda: progress(f"{benchmark.name}: waiting for another process that prepares it")):
+        return _made(benchmark, spec, path, cache, sources, lock, progress)
+
+
+def _made(
+    benchmark: Benchmark, spec: DatasetSpec, path: Path, cache: Path, sources: Path | None, lock: Path | None, progress: Progress
+) -> Prepared:
     name = benchmark.name if spec.type == "benchmark" else f"{benchmark.name}:{spec.type}"
     locked = None if spec.sha256 is not None else read_lock(lock).get(name)
     wanted = spec.sha256 if locked is None else locked["sha256"]
     # Without a pin nobody can say whether the file in the cache is still what this config would give, so its making is remembered.
     recipe, made_by = path.with_name(path.name + ".recipe"), _recipe(spec)
     if path.is_file() and (wanted is not None or (recipe.is_file() and recipe.read_text() == made_by)):
-        sha256 = file_sha256(path)
-        if wanted in (None, sha256) and spec.num_rows in (None, num_rows := _count(path)):
+        sha256, num_rows = _measure(benchmark, path, cache)
+        if wanted in (None, sha256) and spec.num_rows in (None, num_rows):
             prepared = Prepared(path, sha256, num_rows, frozen=spec.sha256 is not None)
             _record(lock, name, prepared, locked, progress)
             return prepared
     files = {source.name: fetch(source, benchmark.name, cache=cache, sources=sources, progress=progress) for source in spec.sources}
     progress(f"{benchmark.name}: preparing")
     with temporary_beside(path) as part:
-        sha256, num_rows = _write(part, _rows(benchmark, spec, files), benchmark.name)
-        _compare(benchmark, spec, sha256, num_rows, locked, lock)
+        # Closed here, not whenever it is collected: the seal on the script ends with it.
+        with contextlib.closing(_rows(benchmark, spec, files)) as rows:
+            sha256, num_rows = _write(part, rows, benchmark.name)
+        if wanted is not None and sha256 != wanted:
+            with part.open("rb") as file:
+                how_many = differing(path, wanted, benchmark, cache, file)
+        else:
+            how_many = ""
+        _compare(benchmark, spec, sha256, num_rows, locked, lock, how_many)
         os.replace(part, path)
     if spec.sha256 is None:
         with temporary_beside(recipe) as part:
@@ -109,28 +130,37 @@ def _from_cache(
     return prepared
 
 
-def _rows(benchmark: Benchmark, spec: DatasetSpec, files: Mapping[str, Path]) -> Iterator[Any]:
+def _measure(benchmark: Benchmark, path: Path, cache: Path) -> tuple[str, int]:
+    """A dataset file's sha256 and number of rows: from its index where there is one, which spares reading it."""
+    return look(path, benchmark, cache) or (file_sha256(path), _count(path))
+
+
+def _rows(benchmark: Benchmark, spec: DatasetSpec, files: Mapping[str, Path]) -> Generator[Any, None, None]:
     """The rows as the script yields them, or as they stand in the only source; whatever it raises becomes a DataError."""
     if spec.prepare_script is None:
-        path = files[spec.sources[0].name]
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line.decode("utf-8-sig"))
-                except ValueError as error:
-                    raise DataError(f"{path}:{number}: {benchmark.name}: the line is not JSON: {error}") from error
+        source = spec.sources[0]
+        try:
+            yield from read_rows(files[source.name], source.name)
+        except DataError as error:
+            raise DataError(f"{benchmark.name}: {error}") from error
         return
     script = Path(spec.prepare_script)
-    function = getattr(load_module(script, "prepare"), "prepare", None)
-    if not callable(function):
-        raise DataError(f"{script}: has no function 'prepare(files)' that gives the rows of {benchmark.name}")
     try:
-        rows = function(files)
-        if isinstance(rows, dict | str | bytes) or not isinstance(rows, Iterable):
-            raise DataError(f"{script}: prepare must return or yield rows, not {type(rows).__name__}")
-        yield from rows
+        with sealed():
+            function = getattr(load_module(script, "prepare"), "prepare", None)
+            if not callable(function):
+                raise DataError(f"{script}: has no function 'prepare(files)' that gives the rows of {benchmark.name}")
+            rows = function(files)
+            if isinstance(rows, dict | str | bytes) or not isinstance(rows, Iterable):
+                raise DataError(f"{script}: prepare must return or yield rows, not {type(rows).__name__}")
+            yield from rows
     except GymError:
         raise
+    except Unsealed as error:
+        raise DataError(
+            f"{_line_of(error.__context__ or error, script)}: {benchmark.name}: prepare asks the network for {error}; "
+            "name the file under sources, where it is fetched and pinned"
+        ) from error
     except (Exception, SystemExit) as error:
         said = f"{type(error).__name__}: {error}".rstrip(": ")
         raise DataError(f"{_line_of(error, script)}: {benchmark.name}: prepare failed: {said}") from error
@@ -157,17 +187,18 @@ def _write(path: Path, rows: Iterable[Any], benchmark: str) -> tuple[str, int]:
 
 
 def _compare(
-    benchmark: Benchmark, spec: DatasetSpec, sha256: str, num_rows: int, locked: Mapping[str, Any] | None, lock: Path | None
+    benchmark: Benchmark, spec: DatasetSpec, sha256: str, num_rows: int, locked: Mapping[str, Any] | None, lock: Path | None, how_many: str
 ) -> None:
     by = "the config" if locked is None else str(lock)
     wanted_sha256 = spec.sha256 if locked is None else locked["sha256"]
     wanted_rows = spec.num_rows if locked is None or spec.num_rows is not None else locked["num_rows"]
     if wanted_rows not in (None, num_rows):
-        raise DataError(f"{benchmark.name}: prepared {num_rows:,} rows where {by} froze {wanted_rows:,}: {_suspect(spec)}")
+        hashes = f" (sha256 {sha256}, not {wanted_sha256}; {how_many})" if wanted_sha256 not in (None, sha256) else ""
+        raise DataError(f"{benchmark.name}: prepared {num_rows:,} rows where {by} froze {wanted_rows:,}{hashes}: {_suspect(spec)}")
     if wanted_sha256 not in (None, sha256):
         raise DataError(
             f"{benchmark.name}: the {num_rows:,} prepared rows are not those that {by} froze "
-            f"(sha256 {sha256}, not {wanted_sha256}): {_suspect(spec)}"
+            f"(sha256 {sha256}, not {wanted_sha256}; {how_many}): {_suspect(spec)}"
         )
 
 
@@ -180,7 +211,7 @@ def _suspect(spec: DatasetSpec) -> str:
 def _recipe(spec: DatasetSpec) -> str:
     """A hash of what a prepared file is made of: the sources as the config names them, and the script's text."""
     script = Path(spec.prepare_script).read_bytes() if spec.prepare_script else b""
-    named = json.dumps([[source.name, source.url, source.hf, source.local, source.sha256] for source in spec.sources])
+    named = json.dumps([[source.name, source.url, source.hf, source.local, source.sha256, source.member] for source in spec.sources])
     return hashlib.sha256(named.encode() + script).hexdigest()
 
 
@@ -220,27 +251,11 @@ def _record(lock: Path | None, name: str, prepared: Prepared, locked: Mapping[st
 
 def write_lock(lock: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Put one entry into gym.lock, the others untouched; safe for many processes at once. Raises OSError where it cannot be written."""
-    with _alone(lock.parent):
+    with alone(lock.parent):
         data = {**read_lock(lock), name: dict(entry)}
         with temporary_beside(lock) as part:
             part.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             os.replace(part, lock)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder, so that two processes do not overwrite each other's entries; nothing where the system has no flock."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _line_of(error: BaseException, script: Path) -> str:

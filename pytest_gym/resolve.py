@@ -16,6 +16,7 @@ from pytest_gym.catalogue import Catalogue
 from pytest_gym.dataset import Dataset
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.harnesses import Harness, load_harness
+from pytest_gym.index import open_indexed
 from pytest_gym.prepare import prepare
 from pytest_gym.records import Rollout, Task, Verdict
 from pytest_gym.settings import Settings
@@ -118,7 +119,7 @@ class Opened:
 def open_dataset(selected: Selected, *, cache: Path, sources: Path | None, lock: Path | None, progress: Callable[[str], None]) -> Opened:
     """Prepare the dataset on first use, check it, and index its rows. Raises DataError for whatever is missing or broken."""
     prepared = prepare(selected.benchmark, selected.spec, cache=cache, sources=sources, lock=lock, progress=progress)
-    return Opened(Dataset.open(prepared.path, selected.benchmark), prepared.frozen)
+    return Opened(open_indexed(prepared.path, selected.benchmark, cache), prepared.frozen)
 
 
 def default_cache() -> Path:

@@ -68,7 +68,13 @@ DATASET_KEYS: dict[str, Key] = {
     "num_rows": Key("count", None),
     "num_repeats": Key("count", 1),
 }
-SOURCE_KEYS: dict[str, Key] = {"url": Key("text", None), "hf": Key("text", None), "local": Key("text", None), "sha256": Key("sha256", None)}
+SOURCE_KEYS: dict[str, Key] = {
+    "url": Key("text", None),
+    "hf": Key("text", None),
+    "local": Key("text", None),
+    "member": Key("text", None),
+    "sha256": Key("sha256", None),
+}
 CHECK_KEYS: dict[str, Key] = {name: Key("text", None) for name in CHECKS}
 METRIC_KEYS: dict[str, Key] = {
     "headline": Key("text", "pass@1"),

@@ -203,7 +203,7 @@ def test_a_block_without_datasets_is_shared(tmp_path):
             "config:5: sha256 must be 64 lower-case hexadecimal digits in quotes, not '12ab'",
         ),
         ("- path: rows.jsonl", "- {path: r, prepare_script: p.py}", "config:5: prepare_script names 'p.py', which is not a file"),
-        ("- path: rows.jsonl", "- {path: r, sources: {a.csv: {url: 'https://a/b'}}}", "has sources but no prepare_script"),
+        ("- path: rows.jsonl", "- {path: r, sources: {a.xml: {url: 'https://a/b'}}}", "has sources but no prepare_script"),
         ("- path: rows.jsonl", "- {path: ../r, sources: {a.jsonl: {}}}", "config:5: path must be a relative path without '..', not '../r'"),
         ("- path: rows.jsonl", "- {path: r, sources: {../a.jsonl: {}}}", "the name of a source must be a relative path"),
         ("- path: rows.jsonl", "- {path: r, sources: {a.jsonl: {local: /etc/x}}}", "config:5: local must be a relative path"),

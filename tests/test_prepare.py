@@ -1,12 +1,18 @@
 """Preparing: what is used as it is, GYM_SOURCES, real HTTP on loopback, scripts that misbehave, the freeze, many processes at once."""
 
+import gzip
 import hashlib
 import http.server
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
+import time
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +20,8 @@ import pytest
 from pytest_gym import fetch
 from pytest_gym.benchmark import DatasetSpec, Source
 from pytest_gym.errors import DataError, GymError
+from pytest_gym.fetch import alone
+from pytest_gym.index import look, open_indexed
 from pytest_gym.prepare import cached_path, is_prepared, prepare
 
 from .samples import make_benchmark, write
@@ -278,6 +286,15 @@ def test_the_token_goes_to_the_hub_alone(lab, server, monkeypatch):
         ),
         ("def prepare(files):\n    return [{'a': float('nan')}]\n", "mine: row 1 from prepare cannot be written as JSON: "),
         ("def prepare(files):\n    return [{'a': '\\ud800'}]\n", "mine: row 1 from prepare holds a lone surrogate"),
+        (
+            "import urllib.request\n\ndef prepare(files):\n    yield {}\n    urllib.request.urlopen('http://127.0.0.1:1/x')\n",
+            ":5: mine: prepare asks the network for 127.0.0.1; name the file under sources",
+        ),
+        (
+            "import socket\n\ndef prepare(files):\n    try:\n        socket.create_connection(('host.invalid', 80))\n"
+            "    except Exception:\n        pass\n    return [{'a': 1}]\n",
+            "mine: prepare asks the network for host.invalid; ",
+        ),
         ("def preprae(files):\n    return []\n", "has no function 'prepare(files)'"),
         ("prepare = 3\n", "has no function 'prepare(files)'"),
         ("def prepare(files)\n", "script_"),
@@ -301,17 +318,214 @@ def test_one_jsonl_source_needs_no_script(lab):
     lab.give()
     assert lab.prepare(lab.benchmark(script=None)).path.read_bytes() == b'{"a": 2, "q": "1+1"}\n{"a": 4, "q": "2+2"}\n'
     lab.give(data=b'{"q": 1}\n{oops\n')
-    assert f"{lab.sources}/mine/test.jsonl:2: mine: the line is not JSON" in lab.error(lab.benchmark(script=None), cache=lab.root / "other")
+    assert f"{lab.sources}/mine/test.jsonl:2: the line is not JSON" in lab.error(lab.benchmark(script=None), cache=lab.root / "other")
+
+
+def packed(kind, entries):
+    """An archive of texts by name; a value that is a tuple is a link to that name."""
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, text in entries.items():
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = (0o120777 if isinstance(text, tuple) else 0o100644) << 16
+                archive.writestr(entry, text[0] if isinstance(text, tuple) else text)
+    else:
+        with tarfile.open(fileobj=buffer, mode=f"w:{kind}") as archive:
+            for name, text in entries.items():
+                entry = tarfile.TarInfo(name)
+                if isinstance(text, tuple):
+                    entry.type, entry.linkname = tarfile.SYMTYPE, text[0]
+                    archive.addfile(entry)
+                    continue
+                entry.size = len(text)
+                archive.addfile(entry, io.BytesIO(text))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz", "xz", ""])
+def test_a_member_of_an_archive(lab, server, kind):
+    data = packed(kind, {"set/readme": b"hello", "set/test.jsonl": RAW})
+    server.replies["/files/all.pack?x=1"] = (200, {}, data)
+    source = Source("test.jsonl", url=server.url + "/files/all.pack?x=1", sha256=sha(data), member="set/test.jsonl")
+    for _ in range(2):
+        assert lab.prepare(lab.benchmark(source=source), sources=None).path.read_bytes() == FROZEN
+        (lab.cache / "mine/rows.jsonl").unlink()
+    assert len(server.requests) == 1
+    lab.give("mine/all.pack", data)
+    assert lab.prepare(lab.benchmark(source=source), cache=lab.root / "other").sha256 == sha(FROZEN), "the archive from GYM_SOURCES"
+    text = lab.error(lab.benchmark(source=replace(source, member="set/tset.jsonl")), cache=lab.root / "third")
+    assert text == f"mine: {lab.sources}/mine/all.pack: has no member 'set/tset.jsonl'; did you mean 'set/test.jsonl'?"
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"../out": b"x"}, "is refused: its entry '../out' points outside of the archive"),
+        ({"a/../../out": b"x"}, "points outside"),
+        ({"..\\out": b"x"}, "points outside"),
+        ({"C:/out": b"x"}, "points outside"),
+        ({"/etc/out": b"x"}, "points outside"),
+        ({"t.jsonl": ("../../etc/passwd",)}, "t.jsonl"),
+        ({"t.jsonl": ("other",), "other": RAW}, "the member 't.jsonl' is no plain file"),
+    ],
+)
+def test_archives_that_try_to_escape(lab, kind, entries, said):
+    lab.give("mine/all.pack", packed(kind, {"t.jsonl": RAW, **entries}))
+    text = lab.error(lab.benchmark(source=Source("test.jsonl", local="mine/all.pack", member="t.jsonl")))
+    assert said in text and list(lab.cache.rglob("*.jsonl")) == []
+
+
+@pytest.mark.parametrize("data", [b"no archive", packed("zip", {"t.jsonl": RAW})[:60], packed("gz", {"t.jsonl": RAW})[:-30], b""])
+def test_broken_archives(lab, data):
+    lab.give("mine/all.pack", data)
+    assert "all.pack: " in lab.error(lab.benchmark(source=Source("test.jsonl", local="mine/all.pack", member="t.jsonl")))
+
+
+TABLES = {
+    "r.jsonl": b'{"q": "1"}\n\n{"q": "\xc3\xa9"}\n',
+    "r.json": b'[{"q": "1"}, {"q": "\xc3\xa9"}]',
+    "r.csv": b'\xef\xbb\xbfq\r\n1\r\n"\xc3\xa9"\r\n',
+    "r.tsv": b"q\n1\n\xc3\xa9\n",
+}
+
+
+@pytest.mark.parametrize("name", [*TABLES, *(f"{name}.gz" for name in TABLES), "r.parquet"])
+def test_tables_need_no_script(lab, name):
+    if name == "r.parquet":
+        parquet, buffer = pytest.importorskip("pyarrow.parquet"), io.BytesIO()
+        parquet.write_table(pytest.importorskip("pyarrow").table({"q": ["1", "é"]}), buffer)
+        data = buffer.getvalue()
+    else:
+        data = gzip.compress(TABLES[name.removesuffix(".gz")]) if name.endswith(".gz") else TABLES[name]
+    lab.give(f"mine/{name}", data)
+    assert lab.prepare(lab.benchmark(source=Source(name), script=None)).path.read_text() == '{"q": "1"}\n{"q": "é"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("r.json", b'{"a": 1}', "r.json: must be a list of rows, not dict; a prepare_script can"),
+        ("r.json", b"[1,\n}", "r.json:2: is not JSON"),
+        ("r.json", b"[1]", "mine: row 1 from prepare is not a mapping but int"),
+        ("r.csv", b"a,b\n1,2\n3\n", "r.csv:3: the line has 1 cells where the first one names 2"),
+        ("r.csv", b"a,a\n1,2\n", "r.csv:1: the first line must name the columns"),
+        ("r.csv", b'a\n"x\n', "r.csv:2: is not CSV: "),
+        ("r.csv", b"a\n\xff\n", "r.csv: is not UTF-8 text"),
+        ("r.csv", b"", "mine: prepare gave no rows"),
+        ("r.jsonl.gz", b"plain", "r.jsonl.gz: cannot be read: Not a gzipped file"),
+        ("r.jsonl.gz", gzip.compress(RAW)[:-12], "r.jsonl.gz: cannot be read: "),
+        ("r.parquet", b"PAR", "r.parquet: is not a parquet file that can be read: "),
+    ],
+)
+def test_broken_tables(lab, name, data, said):
+    lab.give(f"mine/{name}", data)
+    assert said in lab.error(lab.benchmark(source=Source(name), script=None))
+
+
+def age(path):
+    """Make a file older than a moment, for an index to be believed."""
+    time.sleep(0.12)
+    return path
+
+
+def test_rows_that_changed_are_counted(lab):
+    rows = [b'{"question": "%d"}\n' % number for number in range(5)]
+    write(lab.root, {"mine/rows.jsonl": b"".join(rows).decode()})
+    path, old = lab.root / "mine/rows.jsonl", sha(b"".join(rows))
+    benchmark = lab.benchmark(sources=(), prepare_script=None, sha256=old)
+    open_indexed(lab.prepare(benchmark).path, benchmark, lab.cache)
+    path.write_bytes(b"".join(rows).replace(b"3", b"4"))
+    text = lab.error(benchmark)
+    assert f"its sha256 is {sha(path.read_bytes())}, not {old} (1 of 5 rows differ, the first is row 4); if the change is meant" in text
+    path.write_bytes(b"".join([*rows[1:], b"{}\n", b"{}\n"]))
+    assert "(2 of 5 rows differ, the first is row 1; there are 6 now)" in lab.error(benchmark)
+    path.write_bytes(b"".join(reversed(rows)))
+    assert "(the same rows in another order or with other spaces)" in lab.error(benchmark)
+
+
+def test_upstream_changed_and_the_frozen_rows_are_remembered(lab):
+    lab.give()
+    benchmark = lab.benchmark()
+    open_indexed(lab.prepare(benchmark).path, benchmark, lab.cache)
+    (lab.cache / "mine/rows.jsonl").unlink()
+    lab.give(data=RAW.replace(b"4", b"5"))
+    assert f", not {sha(FROZEN)}; 1 of 2 rows differ, the first is row 2): upstream's data or " in lab.error(benchmark)
+
+
+def test_the_index_is_believed_only_for_the_very_file(lab):
+    write(lab.root, {"mine/rows.jsonl": '{"question": "1"}\n'})
+    path, benchmark = lab.root / "mine/rows.jsonl", lab.benchmark(sources=(), prepare_script=None)
+    open_indexed(path, benchmark, lab.cache)
+    assert look(path, benchmark, lab.cache) is None, "written in the moment of reading"
+    age(path)
+    assert open_indexed(path, benchmark, lab.cache).ids == ["0000"]
+    assert look(path, benchmark, lab.cache) == (sha(path.read_bytes()), 1)
+    before = path.stat()
+    path.write_text('{"question": "2"}\n')
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert look(path, benchmark, lab.cache) is None, "the same size and time of change, as a program can set it"
+    assert open_indexed(path, benchmark, lab.cache).task(0)["question"] == "2"
+    age(path)
+    open_indexed(path, benchmark, lab.cache)
+    assert look(path, replace(benchmark, subset="question"), lab.cache) is None, "groups are checked when they are read"
+    (index,) = (lab.cache / "@indexes").iterdir()
+    index.write_bytes(index.read_bytes()[:-3])
+    assert open_indexed(path, benchmark, lab.cache).task(0)["question"] == "2", "a broken index is made anew"
+    assert len(open_indexed(path, benchmark, lab.root / "mine/rows.jsonl")) == 1, "a cache that cannot be written is no reason to stop"
+
+
+def test_the_second_waits_for_the_first(lab):
+    lab.give()
+    benchmark, started = lab.benchmark(), threading.Event()
+    (lab.cache / "mine").mkdir(parents=True)
+    with alone(lab.cache / "mine"):
+
+        def run():
+            lab.prepare(progress=lambda line: (lab.said.append(line), started.set()))
+
+        second = threading.Thread(target=run)
+        second.start()
+        assert started.wait(10) and lab.said == ["mine: waiting for another process that prepares it"]
+    second.join(10)
+    assert is_prepared(benchmark, benchmark.dataset(), lab.cache)
+
+
+def test_the_command(lab, pytester, monkeypatch):
+    rows = {"question": "1", "answer": "1"}
+    for name in ("one", "two", "bad"):
+        config = f"{name}:\n  prompt_config: {{user: '{{question}}'}}\n  verifier: exact_match\n  datasets:\n    - path: rows.jsonl\n"
+        config += "      sources: {r.json: {local: r.json}}\n"
+        write(pytester.path, {f"benchmarks/{name}/config.yaml": config.replace("r.json}", "bad.json}") if name == "bad" else config})
+    write(pytester.path, {"raw/r.json": json.dumps([rows]), "raw/bad.json": "["})
+    monkeypatch.setenv("GYM_SOURCES", "raw")
+    result = pytester.runpytest_inprocess("--gym-prepare=one,two,bad")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["one   *1 rows  ????????????  frozen by gym.lock", "two *", "bad: *bad.json:1: is not JSON*", "2 prepared, 1 f*"]
+    )
+    result.stderr.fnmatch_lines(["bad: FAILED"])
+    assert set(json.loads((pytester.path / "gym.lock").read_text())) == {"one", "two"}
+    result = pytester.runpytest_inprocess("--gym-prepare=t*,one", "--gym-json")
+    assert result.ret == 0
+    data = json.loads(result.outlines and "\n".join(result.outlines))
+    assert [(one["name"], one["num_rows"], one["frozen"], one["error"]) for one in data] == [
+        ("two", 1, "gym.lock", None),
+        ("one", 1, "gym.lock", None),
+    ]
+    assert pytester.runpytest_inprocess("--gym-prepare=tow").ret == 4
 
 
 def test_prepared_rows_that_are_not_what_was_frozen(lab):
     lab.give()
     pinned = Source("test.jsonl", sha256=sha(RAW))
     text = lab.error(lab.benchmark(source=pinned, sha256="0" * 64))
-    assert f"mine: the 2 prepared rows are not those that the config froze (sha256 {sha(FROZEN)}, not {'0' * 64}): " in text
-    assert "the sources are as pinned, so " in text and text.endswith(".py has changed")
+    assert f"mine: the 2 prepared rows are not those that the config froze (sha256 {sha(FROZEN)}, not {'0' * 64}; " in text
+    assert "how many rows differ cannot be told" in text and "the sources are as pinned, so " in text and text.endswith(".py has changed")
     text = lab.error(lab.benchmark(sha256="0" * 64, num_rows=1319))
-    assert "mine: prepared 2 rows where the config froze 1,319: upstream's data or " in text
+    assert f"mine: prepared 2 rows where the config froze 1,319 (sha256 {sha(FROZEN)}, not {'0' * 64}; how many" in text
+    assert "1,319: upstream's data or " in lab.error(lab.benchmark(num_rows=1319))
     assert not (lab.cache / "mine/rows.jsonl").exists()
 
 
