@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pytest_gym.errors import DataError, ModelError, RunError, Stopped
+from pytest_gym.errors import DECIDED, DataError, ModelError, RunError, Stopped
 from pytest_gym.harnesses import Harness
 from pytest_gym.journal import Journal
 from pytest_gym.judging import Judge, Judging, is_ending
@@ -192,8 +192,13 @@ class Engine:
 
     @property
     def stopped(self) -> str | None:
-        """Why the engine has stopped, or None."""
-        return self._stop[0] if self._stop else None
+        """Why the engine has stopped though there was more to do, or None."""
+        return self._stop[0] if self._stop and not self.decided else None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the engine has stopped because nothing more needs to be known."""
+        return self._stop is not None and self._stop[1] == DECIDED
 
     def close(self, patience: float = 0.0) -> None:
         """Stop asking, wait up to `patience` seconds for what is in flight, and end the thread. May be called again."""

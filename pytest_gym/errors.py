@@ -73,6 +73,10 @@ class RunError(GymError):
     kind = "run"
 
 
+DECIDED = "decided"
+"""The kind of a stop that is no error: all gates are decided. What is left is neither run nor reported."""
+
+
 class Stopped(GymError):
     """The run asks nothing more. `first` is true for the first case that hears of it; `kind` is that of the error that stopped it."""
 

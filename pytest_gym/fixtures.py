@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_gym.cases import Case
-from pytest_gym.errors import GymError, Stopped
+from pytest_gym.errors import DECIDED, GymError, Stopped
 from pytest_gym.records import CaseError, Rollout, Task, Verdict
 from pytest_gym.report.text import printable
 from pytest_gym.state import GymState
@@ -64,6 +64,9 @@ class Fixtures:
         try:
             rollout = engine.rollout(item.gym_case)
         except Stopped as stop:
+            if stop.kind == DECIDED:
+                item.gym_outcome = {"unasked": True, "decided": True}
+                pytest.skip("not asked: all gates are decided")
             item.session.shouldstop = printable(str(stop))
             if stop.first:
                 # Said once, in the place of a case that nobody has asked: it has no outcome.
@@ -109,6 +112,9 @@ class Fixtures:
                 threshold=metric.pass_threshold,
             )
         except Stopped as stop:
+            if stop.kind == DECIDED:
+                item.gym_outcome = {"unasked": True, "decided": True}
+                pytest.skip("not judged: all gates are decided")
             item.session.shouldstop = printable(str(stop))
             pytest.skip("not judged: the run was stopped")
         except GymError as error:

@@ -6,6 +6,7 @@ holds is decided in `gating`.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gym.errors import ConfigError
+from pytest_gym.errors import DECIDED, ConfigError
 from pytest_gym.gates import Gate, check_subsets, parse_all, tolerated
 from pytest_gym.report.text import printable
 
 if TYPE_CHECKING:
     from pytest_gym.baseline import Baseline
-    from pytest_gym.gating import GateResult
+    from pytest_gym.gating import Circumstances, GateResult
     from pytest_gym.session import GymSession
 
 _FOLDER = "gates"
@@ -34,6 +35,8 @@ class GateTests:
         self._baseline: Baseline | None = None
         self._results: list[GateResult] | None = None
         self._errors: Counter[str] = Counter()
+        self._next_look: float | None = None
+        self._stopped = False
 
     @property
     def tolerance(self) -> str:
@@ -69,28 +72,60 @@ class GateTests:
     def judged(self) -> list[GateResult]:
         """The verdicts on all gates, made once."""
         if self._results is None:
-            from pytest_gym.baseline import with_differences
-            from pytest_gym.compare import differs
-            from pytest_gym.gating import Circumstances, judge
+            from pytest_gym.gating import judge
 
-            session = self._session
-            baseline = self._baseline
-            if baseline is not None:
-                baseline = with_differences(baseline, differs(baseline.manifest, session.manifest()))
-            doubts = ["a simulated model answered (--gym-demo)"] if session.state.options.demo else []
-            known = Circumstances(self.tolerance, doubts, baseline)
-            scored = session.tally().scored()
+            known, scored = self._known(), self._session.tally().scored()
             self._results = [judge(gate, one, known) for gate in self.gates for one in scored if gate.matches(one.name)]
         return self._results
 
-    def comparisons(self) -> list[str]:
-        """A line for each benchmark that the baseline has, too."""
+    def _known(self) -> Circumstances:
+        from pytest_gym.baseline import with_differences
+        from pytest_gym.compare import differs
+        from pytest_gym.gating import Circumstances
+
+        session, baseline = self._session, self._baseline
+        if baseline is not None:
+            baseline = with_differences(baseline, differs(baseline.manifest, session.manifest()))
+        doubts = ["a simulated model answered (--gym-demo)"] if session.state.options.demo else []
+        return Circumstances(self.tolerance, doubts, baseline)
+
+    def _stop_if_decided(self) -> None:
+        """Stop the engine once nothing that is left can change a verdict. Looking takes at most a tenth of the time."""
+        engine, plan = self._session.engine, self._session.state.plan
+        started = time.monotonic()
+        # Of what -k and its like leave out nothing is known: then gates are not decided.
+        if self._results is not None or engine is None or started < (self._next_look or 0.0) or len(engine.begun) < plan.cases:
+            return
+        from pytest_gym.stopping import settled
+
+        scored = self._session.tally().scored()
+        if any(one.left_out for one in scored) and (found := settled(self.gates, scored, self._known())) is not None:
+            # What lands from now on is kept, and changes nothing: the verdicts are these.
+            self._results, self._stopped = found, True
+            engine.stop("all gates are decided", DECIDED)
+        now = time.monotonic()
+        # The first look imports things, and says nothing about the next.
+        self._next_look = now if self._next_look is None else now + 9 * (now - started)
+
+    def stopped(self) -> dict[str, Any]:
+        """For summary and manifest: by which rule the run stopped when its gates were decided, and how many cases that spared."""
+        if not self._stopped:
+            return {}
+        spared = sum(one.left_out for one in self._session.tally().scored())
+        return {"stopped_when_decided": {"rule": "exact", "not_asked": spared}} if spared else {}
+
+    def closing(self) -> list[str]:
+        """What stands below the gates: whether the run stopped early, and a line for each benchmark that the baseline has."""
+        early = [
+            f"all gates are decided: {of['not_asked']:,} of {self._session.state.plan.cases:,} cases were neither run nor reported"
+            for of in self.stopped().values()
+        ]
         if self._baseline is None:
-            return []
+            return early
         from pytest_gym.baseline import against
 
         lines = [line for one in self._session.tally().scored() if (line := against(self._baseline, one))]
-        return [*lines, f"  pytest --gym-compare={self._baseline.word},{self._session.shown_folder}"] if lines else []
+        return [*early, *lines, f"  pytest --gym-compare={self._baseline.word},{self._session.shown_folder}"] if lines else early
 
     def exit_status(self, session: pytest.Session, status: int) -> int:
         """The exit status: usage error where there are gates and nothing at all was judged, which no gate can make up for."""
@@ -111,7 +146,9 @@ class GateTests:
                 report.outcome = "skipped"
                 reason = printable(f"missing, within --gym-max-errors={self.tolerance}: {error['kind']}: {error['message']}")
                 report.longrepr = (report.location[0], report.location[1] or 0, reason)
-        return (yield)
+        yield
+        if data is not None and self._session.state.options.stop_when_decided:
+            self._stop_if_decided()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -156,6 +156,13 @@ class _Judgement:
         if self.known.asked_all and self.scored.left_out and gate.metric == "errors":
             doubts.append(f"{self.scored.left_out:,} of {self.cases:,} planned cases were left out (-k, -m, --lf, -x or a stop)")
         message = f"{count:,} of {of:,} cases"
+        if not self.known.asked_all and self.scored.left_out:
+            # Each of those that were not asked might have been lost, or not.
+            known = count - (self.scored.left_out if gate.metric == "missing" else 0)
+            ends = {gate.holds(n / of if gate.percent and of else float(n), gate.value) for n in (known, known + self.scored.left_out)}
+            if doubts or len(ends) > 1:
+                return self._result(False, False, value, None, f"the cases that were not asked decide it. As it stands: {message}")
+            return self._result(True, ends.pop(), value, None, message)
         if doubts and passed:
             return self._result(False, False, value, None, f"{'; '.join(doubts)}. As it stands: {message}")
         return self._result(True, passed, value, None, message)
@@ -240,7 +247,8 @@ class _Judgement:
         pairs = match(a, b)
         left, right = a.take(pairs.a), b.take(pairs.b)
         apart = len(pairs.only_a) + len(pairs.only_b) + len(pairs.changed)
-        lost = apart * b.repeats + left.missing + right.missing
+        lost = apart * b.repeats + left.missing + right.missing - (0 if self.known.asked_all else right.left_out)
+        unsure = bool(lost or right.missing)
         allowed = tolerated(self.known.tolerance, max(self.cases, a.tasks * a.repeats))
         if gate.metric == "flips":
             return self._flips(left, right, apart, lost, allowed)
@@ -263,7 +271,7 @@ class _Judgement:
             where = f"{apart:,} tasks are in one run only or have another row, {left.missing + right.missing:,} cases have no verdict"
             return self._result(False, False, found.difference, interval, f"{where}, and --gym-max-errors tolerates {allowed:,}. {shown}")
         verdicts: set[bool | None] = set()
-        for worst in self._paired_ends(left, right, apart, span) if lost else [values]:
+        for worst in self._paired_ends(left, right, apart, span) if unsure else [values]:
             side = paired.paired_difference(
                 worst, binary=binary and len(worst) == len(values), span=span,
                 clusters=clusters if len(worst) == len(values) else None, level=gate.level or 0.95,

@@ -27,6 +27,11 @@ class LocalEngine:
         """Why nothing more is asked, or None."""
         return self._engine.stopped
 
+    @property
+    def decided(self) -> bool:
+        """Whether nothing more needs to be asked, for all gates are decided."""
+        return self._engine.decided
+
     def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
         """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
         self._engine.begin(cases, overridden=overridden)

@@ -59,6 +59,9 @@ DECLARED: Sequence[_Option] = (
     ),
     _Option("baseline", "text", "RUN", "The run that gates and the scorecard compare with, task by task"),
     _Option("max_errors", "text", "N|P%", "Missing data that gates tolerate: cases, or a share of them (default: 0)"),
+    _Option(
+        "stop_when_decided", "flag", None, "Stop asking when no answer that is left can change the verdict on any gate (docs/gates.md)"
+    ),
     _Option("show_failures", "text", "N", "Failed cases shown in full: a number or 'all' (default: 10)"),
     _Option(
         "list", "look", "FILTER", "List the benchmarks and exit; with a value, only those whose name, domain or tag matches", optional=""
@@ -104,6 +107,7 @@ class Options:
     gate: tuple[str, ...] = ()
     baseline: str | None = None
     max_errors: str | None = None
+    stop_when_decided: bool = False
     show_failures: str = "10"
     list: str | None = None
     search: str | None = None

@@ -63,6 +63,14 @@ class RemoteEngine:
             self._socket.sendall(frame(json.dumps({"token": self._token}).encode()))
         return self._socket
 
+    @property
+    def decided(self) -> bool:
+        """Whether nothing more needs to be asked, for all gates are decided."""
+        try:
+            return bool(self._ask({"decided": True})["decided"])
+        except Stopped:
+            return False  # the case itself says it
+
     def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
         """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
         self._ask({"begin": list(cases), "overridden": list(overridden)})

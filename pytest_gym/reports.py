@@ -11,6 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from pytest_gym.cases import BenchmarkCollector, Case, make_body
 from pytest_gym.errors import Stopped
@@ -73,6 +74,21 @@ class CaseReports:
                     ),
                     stacklevel=1,
                 )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """With `--gym-stop-when-decided`: leave out what need not be known any more, without a report; also a case that waits."""
+        if not isinstance(item, Case) or not self._state.options.stop_when_decided:
+            return None
+        if self._state.engine.decided:
+            return True
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not any("decided" in getattr(report, "gym", ()) for report in reports):
+            for report in reports:
+                item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -295,6 +295,7 @@ class GymSession:
         self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s, asked=self.asks)
         if self.gates is not None:
             self.summary["gates"] = [result.to_json() for result in self.gates.judged()]
+            self.summary |= self.gates.stopped()
             exitstatus = self.gates.exit_status(session, exitstatus)
         complete = self.folder.journal.complete
         folder, summary, origin = self.folder, self.summary, self.state.origin
@@ -341,7 +342,7 @@ class GymSession:
         if isinstance(origin, Reverify):
             self.closing += changes_text(origin.changes(), folder=CHANGES)
         if self.gates is not None:
-            self.closing += self.gates.comparisons()
+            self.closing += self.gates.closing()
         left = folder.journal.without_verdict(self.engine.begun) if self.engine else 0
         if left and self.asks and not self.state.options.demo:
             workers = self.config.getoption("numprocesses", None)
@@ -356,7 +357,7 @@ class GymSession:
         state = self.state
         before = state.origin.run.manifest if isinstance(state.origin, Resume) else None
         reported = self._tally.reported_models.most_common(1) if self._tally else []
-        return manifest(
+        entry = manifest(
             state,
             self.settings,
             started=self.started,
@@ -368,6 +369,7 @@ class GymSession:
             frozen=self.frozen,
             overridden=self.engine.overridden if self.engine else (),
         )
+        return entry | (self.gates.stopped() if self.gates else {})
 
     def close(self) -> None:
         """End threads and servers, whatever has happened; may be called again."""

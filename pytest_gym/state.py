@@ -27,6 +27,10 @@ class EngineAccess(Protocol):
     def stopped(self) -> str | None:
         """Why nothing more is asked, or None."""
 
+    @property
+    def decided(self) -> bool:
+        """Whether nothing more needs to be asked, for all gates are decided."""
+
     def begin(self, cases: Sequence[int], *, overridden: Sequence[str]) -> None:
         """Say which cases are to be rolled out, in their order, and which of our fixtures are defined anew."""
 

@@ -67,6 +67,8 @@ class EngineSocket:
         if "begin" in request:
             engine.begin(request["begin"], overridden=request["overridden"])
             return b"{}"
+        if "decided" in request:
+            return json.dumps({"decided": engine.decided}).encode()
         case = int(request["case"])
         if "judge" in request:
             stored = request["judge"]

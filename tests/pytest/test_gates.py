@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -164,3 +165,53 @@ def test_a_gate_that_cannot_be_meant(gym: Gym, endpoint, words, said):
     assert result.ret == pytest.ExitCode.USAGE_ERROR and not server.requests and not (gym.path / "run").exists()
     for line in said:
         assert line in result.stderr.str()
+
+
+@pytest.mark.parametrize(("wrong", "gate", "code"), [((), "pass@1 >= 0.3", 0), (tuple(range(30)), "pass@1 >= 0.8", 1)])
+def test_a_run_stops_when_its_gates_are_decided(gym: Gym, endpoint, how, wrong, gate, code):
+    gym.write(rows=60, wrong=wrong)
+    words = (f"--gym-gate={gate}", "--gym-stop-when-decided", "--gym-concurrency=2", "--junitxml=junit.xml", *how)
+    held = threading.Event()
+
+    def script(body, number):
+        # Whoever asks for the last cases waits: a run that needs them does not end.
+        if any(body["messages"][-1]["content"] == f"What is {n}+1?" for n in range(50, 60)):
+            held.wait(20)
+        return adder(body, number)
+
+    server = endpoint(script)
+    result = gym.run(*words, url=server.url)
+    held.set()
+    assert result.ret == code
+    summary, manifest = gym.summary(), gym.manifest()
+    spared = summary["stopped_when_decided"]["not_asked"]
+    assert manifest["stopped_when_decided"] == {"rule": "exact", "not_asked": spared} and manifest["exit_code"] == code
+    found = summary["gates"][0]
+    assert (found["decided"], found["passed"]) == (True, code == 0)
+    assert 10 <= spared < 60 and summary["benchmarks"]["sums"]["missing"] == spared and len(server.requests) < 60
+    result.stdout.fnmatch_lines([f"all gates are decided: {spared} of 60 cases were neither run nor reported"])
+    # A report for each case that was asked, and one for the gate.
+    assert len(list(ElementTree.parse(gym.path / "junit.xml").iter("testcase"))) == 60 - spared + 1
+    assert "skipped" not in result.parseoutcomes() and "errors" not in result.parseoutcomes()
+
+
+def test_a_run_that_stopped_early_is_no_baseline_and_goes_on(gym: Gym, endpoint):
+    gym.write(rows=30)
+    url = endpoint(adder).url
+    gym.run("--gym-gate=pass@1 >= 0.3", "--gym-stop-when-decided", "--gym-concurrency=1", url=url)
+    words = (f"--gym-base-url={url}", "--gym-model=m", "--gym-output=new")
+    result = gym.run("--gym-gate=pass@1 >= baseline", "--gym-baseline=run", *words)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["not decided: the baseline run was stopped when its own gates were decided*"])
+    resumed = gym.run("--gym-resume=run", "--gym-gate=pass@1 >= 0.3", benchmark=None)
+    assert resumed.ret == 0 and gym.summary()["benchmarks"]["sums"]["missing"] == 0
+    assert "stopped_when_decided" not in gym.summary() | gym.manifest()
+
+
+def test_what_cannot_be_decided_early_is_asked_to_the_end(gym: Gym, endpoint):
+    gym.write(rows=12)
+    url = endpoint(adder).url
+    result = gym.run("--gym-gate=pass@1 >= 0.1", "--gym-gate=errors <= 0", "--gym-stop-when-decided", url=url)
+    assert result.ret == 0 and "stopped_when_decided" not in gym.summary()
+    without = gym.run("--gym-stop-when-decided", f"--gym-base-url={url}", "--gym-model=m", "--gym-output=other")
+    assert without.ret == pytest.ExitCode.USAGE_ERROR and "there is no gate to be decided" in without.stderr.str()
