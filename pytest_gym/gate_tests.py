@@ -35,7 +35,8 @@ class GateTests:
         self._baseline: Baseline | None = None
         self._results: list[GateResult] | None = None
         self._errors: Counter[str] = Counter()
-        self._next_look: float | None = None
+        self._began = time.monotonic()
+        self._looked = 0.0
         self._stopped = False
 
     @property
@@ -90,11 +91,13 @@ class GateTests:
         return Circumstances(self.tolerance, doubts, baseline)
 
     def _stop_if_decided(self) -> None:
-        """Stop the engine once nothing that is left can change a verdict. Looking takes at most a tenth of the time."""
+        """Stop the engine once nothing that is left can change a verdict. Looking takes a tenth of the time at most, and half a second."""
         engine, plan = self._session.engine, self._session.state.plan
         started = time.monotonic()
         # Of what -k and its like leave out nothing is known: then gates are not decided.
-        if self._results is not None or engine is None or started < (self._next_look or 0.0) or len(engine.begun) < plan.cases:
+        if self._results is not None or engine is None or len(engine.begun) < plan.cases:
+            return
+        if self._looked > 0.5 + 0.1 * (started - self._began):
             return
         from pytest_gym.stopping import settled
 
@@ -103,9 +106,7 @@ class GateTests:
             # What lands from now on is kept, and changes nothing: the verdicts are these.
             self._results, self._stopped = found, True
             engine.stop("all gates are decided", DECIDED)
-        now = time.monotonic()
-        # The first look imports things, and says nothing about the next.
-        self._next_look = now if self._next_look is None else now + 9 * (now - started)
+        self._looked += time.monotonic() - started
 
     def stopped(self) -> dict[str, Any]:
         """For summary and manifest: by which rule the run stopped when its gates were decided, and how many cases that spared."""

@@ -85,7 +85,8 @@ def restore(config: pytest.Config, given: Options) -> Restored | None:
 def _stored_options(run: StoredRun) -> Options:
     kept = run.manifest.get("options", {})
     known = {field.name for field in fields(Options)}
-    left = ("resume", "reverify", "responses", "output")
+    # To stop early is said anew each time: who resumes a run that did wants the rest.
+    left = ("resume", "reverify", "responses", "output", "stop_when_decided")
     stored = Options.from_json({name: value for name, value in kept.items() if name in known and name not in left})
     repeats = {entry["num_repeats"] for entry in run.manifest["benchmarks"].values()}
     if "responses" in run.manifest and stored.repeats is None and len(repeats) == 1:
