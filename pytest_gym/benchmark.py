@@ -116,7 +116,8 @@ class Benchmark:
     `subset` and `cluster` name row fields. `gates` are lines as in `--gym-gate`, without the benchmark. `path` and `line` are the block in
     its config file, `root` the gym root it belongs to.
     `verifier_options` are as the config says them: their names and types are checked when the verifier is loaded.
-    `context_length` is the tokens that prompt and answer may have together, `check` why a check of `--gym-check` may fail, by its name.
+    `aliases` are other names that it is found by. `context_length` is the tokens that prompt and answer may have together, `check` why a
+    check of `--gym-check` may fail, by its name.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Benchmark:
     line: int
     root: Path
     gates: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     context_length: int | None = None
     check: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,6 +176,7 @@ class Benchmark:
             "tags": list(self.tags),
             "requires": list(self.requires),
             "gates": list(self.gates),
+            "aliases": list(self.aliases),
             "prompt": self.prompt.to_json(),
             "verifier_options": dict(self.verifier_options),
             "metric": asdict(self.metric),
@@ -191,6 +194,7 @@ class Benchmark:
         changed = {
             "tags": tuple(data["tags"]),
             "gates": tuple(data["gates"]),
+            "aliases": tuple(data["aliases"]),
             "requires": tuple(data["requires"]),
             "prompt": Prompt.from_json(data["prompt"]),
             "metric": Metric(**data["metric"]),
@@ -242,6 +246,7 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
         subset=values["subset"],
         cluster=values["cluster"],
         gates=tuple(values["gates"]),
+        aliases=tuple(values["aliases"]),
         context_length=values["context_length"],
         check=_check(values["check"]),
         path=path,

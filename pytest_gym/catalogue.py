@@ -64,7 +64,10 @@ class Catalogue:
         return list(self._notes)
 
     def benchmark(self, name: str) -> Benchmark:
-        """The benchmark called `name`. Raises its own ConfigError where it is broken, else one with the nearest names."""
+        """The benchmark called `name`, or with `name` among its aliases.
+
+        Raises its own ConfigError where it is broken, else one with the nearest names.
+        """
         for index, root in enumerate(self.roots):
             found = self._in_root(root, name)
             if found is None:
@@ -76,6 +79,10 @@ class Catalogue:
             if found.benchmark is None:
                 raise found.error or self._unknown(name)
             return found.benchmark
+        for benchmark in self.all():
+            if name in benchmark.aliases:
+                self._note(f"{name} is another name of {benchmark.name}")
+                return benchmark
         raise self._unknown(name)
 
     def at(self, path: Path) -> list[Benchmark]:

@@ -42,6 +42,7 @@ BLOCK_KEYS: dict[str, Key] = {
     "_inherit_from": Key("text", None),
     "description": Key("text", ""),
     "domain": Key("text", "other", DOMAINS),
+    "aliases": Key("list of texts", ()),
     "tags": Key("list of texts", ()),
     "requires": Key("list of texts", (), REQUIRES),
     "version": Key("count", 1),

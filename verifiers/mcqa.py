@@ -13,9 +13,9 @@ Rule: a letter is taken out of the answer and compared with the expected one. Wh
     lenient_answer_colon_md     the payloads of `Answer:`, `**Answer:**`, … from the last to the first: one letter, a leading letter, or
                                 the last capital that stands alone; a list of letters (`A or B`) is no answer
 
-A row may bring its own `template_metadata.output_regex`, one pattern or several in order, tried before the mode: the last match, case
-ignored; its group (or the whole match) is a letter, in Latin, full-width, Arabic or Bengali script, or an option's exact text. It runs in
-a helper process with a time limit, since a pattern may take for ever on some text.
+A row may bring its own `template_metadata.output_regex`, one pattern or several in order (else the option `patterns` is taken), tried
+before the mode: the last match, case ignored; its group (or the whole match) is a letter, in Latin, full-width, Arabic or Bengali script,
+or an option's exact text. It runs in a helper process with a time limit, since a pattern may take for ever on some text.
 
 Sources of truth: `answer_is` is `evaluate_from_local.py` of MMLU-Pro; the other four and output_regex are NeMo Gym's `mcqa` server.
 """
@@ -23,7 +23,7 @@ Sources of truth: `answer_is` is `evaluate_from_local.py` of MMLU-Pro; the other
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pytest_gym import DataError, OutOfBounds, Rollout, Task, Verdict, run_bounded, verifier
@@ -52,6 +52,7 @@ def mcqa(
     mode: Mode = "strict_single_letter_boxed",
     field: str = "expected_answer",
     options_field: str = "options",
+    patterns: tuple[str, ...] = (),
     seconds: float = 5.0,
 ) -> Verdict:
     """Reward 1 where the letter in the answer is the expected one.
@@ -60,27 +61,28 @@ def mcqa(
         mode: where the letter is looked for, see above.
         field: the row's field with the right letter.
         options_field: the row's field with the choices: a list of texts (A, B, … in order), a list of {letter: text}, or {letter: text}.
-        seconds: processor time that a row's own output_regex may take.
+        patterns: the output_regex of rows that bring none.
+        seconds: processor time that an output_regex may take.
 
     A letter that is none of the row's options is no answer. Raises DataError for a row whose options, letter or pattern are broken.
     """
     options = _options(task, options_field)
     gold = _gold(task, field, options)
-    patterns = _patterns(task)
+    tried = _patterns(task) or _compiled(patterns, "option patterns")
     text = remove_thinking(rollout.text).strip()
     if not text:
         return Verdict(0.0, extracted=None, explanation="the answer is empty")
     letter = None
-    if patterns:
+    if tried:
         try:
-            found = run_bounded(last_match, patterns, text, seconds=seconds, memory_mb=1024)
+            found = run_bounded(last_match, tried, text, seconds=seconds, memory_mb=1024)
         except OutOfBounds as error:
-            return Verdict(0.0, extracted=None, explanation=f"the row's output_regex {error} on this answer")
+            return Verdict(0.0, extracted=None, explanation=f"the output_regex {error} on this answer")
         letter = _by_pattern(found, options)
     if letter is None:
         letter = _MODES[mode](text, options)
     if letter is None:
-        return Verdict(0.0, extracted=None, explanation=f"no choice found by {'output_regex or ' if patterns else ''}{mode}")
+        return Verdict(0.0, extracted=None, explanation=f"no choice found by {'output_regex or ' if tried else ''}{mode}")
     if letter not in options:
         return Verdict(0.0, extracted=None, explanation=f"{letter} is none of the choices {', '.join(options)}")
     right = letter == gold
@@ -243,12 +245,15 @@ def _gold(task: Task, field: str, options: Mapping[str, str]) -> str:
 def _patterns(task: Task) -> list[str]:
     metadata = task.get("template_metadata")
     value = metadata.get("output_regex") if isinstance(metadata, Mapping) else None
-    patterns = [value] if isinstance(value, str) else value or []
-    try:
-        for pattern in patterns:
+    return _compiled([value] if isinstance(value, str) else value or [], f"{_where(task, 'template_metadata')}: output_regex")
+
+
+def _compiled(patterns: Iterable[str], where: str) -> list[str]:
+    for pattern in patterns:
+        try:
             re.compile(pattern, re.IGNORECASE)
-    except (TypeError, re.error) as error:
-        raise DataError(f"{_where(task, 'template_metadata')}: output_regex {value!r} is no regular expression: {error}") from error
+        except (TypeError, re.error) as error:
+            raise DataError(f"{where} {pattern!r} is no regular expression: {error}") from error
     return list(patterns)
 
 
