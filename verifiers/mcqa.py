@@ -245,7 +245,9 @@ def _gold(task: Task, field: str, options: Mapping[str, str]) -> str:
 def _patterns(task: Task) -> list[str]:
     metadata = task.get("template_metadata")
     value = metadata.get("output_regex") if isinstance(metadata, Mapping) else None
-    return _compiled([value] if isinstance(value, str) else value or [], f"{_where(task, 'template_metadata')}: output_regex")
+    return _compiled(
+        value if isinstance(value, list) else [] if value is None else [value], f"{_where(task, 'template_metadata')}: output_regex"
+    )
 
 
 def _compiled(patterns: Iterable[str], where: str) -> list[str]:
