@@ -75,7 +75,8 @@ class DatasetSpec:
     """One split of a benchmark: `type` is `benchmark`, `example` or another split's name.
 
     `path` is the JSONL beside the config or, where it is prepared, in the data cache; `sha256` and `num_rows` are of that file.
-    `prepare_script` is the path of the script that turns `sources` into rows.
+    `prepare_script` is the path of the script that turns `sources` into rows, or makes rows from nothing; `prepare_options` are
+    passed to its function by name.
     """
 
     name: str
@@ -86,6 +87,7 @@ class DatasetSpec:
     sha256: str | None = None
     num_rows: int | None = None
     num_repeats: int = 1
+    prepare_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,8 @@ def _datasets(block: Block, files: ConfigFiles, name: str) -> tuple[DatasetSpec,
         what = f"dataset of {name!r}"
         values = read(item, DATASET_KEYS, what)
         sources: Block | None = values.pop("sources")
+        options: Block | None = values.pop("prepare_options")
+        values["prepare_options"] = {} if options is None else plain(options)
         built = tuple(_source(sources, source) for source in sources) if sources else ()
         spec = DatasetSpec(**{**values, "name": values["name"] or name, "sources": built})
         if spec.prepare_script is not None:
@@ -269,9 +273,9 @@ def _datasets(block: Block, files: ConfigFiles, name: str) -> tuple[DatasetSpec,
         if sources and spec.prepare_script is None and not (len(built) == 1 and is_table(built[0].name)):
             known = f"only one file of rows ({formats()}, also .gz) can do without"
             raise ConfigError(f"{item.where('sources')}: {what} has sources but no prepare_script; {known}")
-        if spec.prepare_script is not None and not sources:
-            raise ConfigError(f"{item.where('prepare_script')}: {what} has a prepare_script but no sources to prepare")
-        if sources:
+        if options is not None and spec.prepare_script is None:
+            raise ConfigError(f"{item.where('prepare_options')}: {what} has prepare_options but no prepare_script to take them")
+        if sources or spec.prepare_script is not None:
             _inside(spec.path, item.where("path"), "path")
         if any(spec.type == other.type for other in specs):
             raise ConfigError(f"{item.where('type')}: {what}: there is a second one of type {spec.type!r}; a variant is a block of its own")

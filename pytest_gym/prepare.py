@@ -50,7 +50,7 @@ def prepare(
     try:
         if beside.is_file():
             return _as_it_is(benchmark, spec, beside, cache)
-        if not spec.sources:
+        if not spec.sources and spec.prepare_script is None:
             where = f"{benchmark.path}:{benchmark.line}"
             raise DataError(f"{where}: the dataset {spec.path!r} of {benchmark.name} does not exist beside the config")
         if sources is not None and not sources.is_dir():
@@ -150,7 +150,7 @@ def _rows(benchmark: Benchmark, spec: DatasetSpec, files: Mapping[str, Path]) ->
             function = getattr(load_module(script, "prepare"), "prepare", None)
             if not callable(function):
                 raise DataError(f"{script}: has no function 'prepare(files)' that gives the rows of {benchmark.name}")
-            rows = function(files)
+            rows = function(files, **spec.prepare_options)
             if isinstance(rows, dict | str | bytes) or not isinstance(rows, Iterable):
                 raise DataError(f"{script}: prepare must return or yield rows, not {type(rows).__name__}")
             yield from rows
@@ -212,7 +212,8 @@ def _recipe(spec: DatasetSpec) -> str:
     """A hash of what a prepared file is made of: the sources as the config names them, and the script's text."""
     script = Path(spec.prepare_script).read_bytes() if spec.prepare_script else b""
     named = json.dumps([[source.name, source.url, source.hf, source.local, source.sha256, source.member] for source in spec.sources])
-    return hashlib.sha256(named.encode() + script).hexdigest()
+    options = json.dumps(spec.prepare_options, sort_keys=True) if spec.prepare_options else ""
+    return hashlib.sha256(named.encode() + options.encode() + script).hexdigest()
 
 
 def _count(path: Path) -> int:

@@ -64,6 +64,7 @@ DATASET_KEYS: dict[str, Key] = {
     "type": Key("text", "benchmark"),
     "sources": Key("mapping", None),
     "prepare_script": Key("text", None),
+    "prepare_options": Key("mapping", None),
     "path": Key("text", ...),
     "sha256": Key("sha256", None),
     "num_rows": Key("count", None),
