@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,14 +18,17 @@ from pytest_gym import discovery
 from pytest_gym import options as gym_options
 from pytest_gym.benchmark import Benchmark, DatasetSpec
 from pytest_gym.catalogue import Catalogue
-from pytest_gym.configure import cache_of, catalogue_of, settings_of
+from pytest_gym.configure import cache_of, catalogue_of, gate_lines, settings_of
 from pytest_gym.dataset import Dataset
 from pytest_gym.errors import GymError
 from pytest_gym.index import open_indexed
 from pytest_gym.prepare import is_prepared, prepare
 from pytest_gym.resolve import select
 from pytest_gym.settings import Settings
-from pytest_gym.verify import CorpusMetric
+from pytest_gym.verify import Corpora, CorpusMetric
+
+if TYPE_CHECKING:
+    from pytest_gym.gate_stored import StoredGates
 
 
 def look(config: pytest.Config) -> int:
@@ -55,7 +59,8 @@ def look(config: pytest.Config) -> int:
             from pytest_gym.profile import profile_command
 
             base = config.invocation_params.dir
-            said = profile_command(options.profile, base, _corpora(catalogue), as_json=options.json, width=min(width, 100))
+            gates = _gates(config, options, corpora := _corpora(catalogue))
+            said = profile_command(options.profile, base, corpora, gates, as_json=options.json, width=min(width, 100))
         elif options.compare is not None:
             said = _compare(config, options, catalogue, cache, min(width, 100))
         else:
@@ -70,6 +75,14 @@ def look(config: pytest.Config) -> int:
         # The reader (`| head`) has seen enough; without this the interpreter complains when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return said.code
+
+
+def _gates(config: pytest.Config, options: gym_options.Options, corpora: Corpora) -> StoredGates:
+    """The gates of command line and pyproject. Raises ConfigError for one that does not parse."""
+    from pytest_gym.gate_stored import StoredGates
+
+    lines = gate_lines(config, options, ())
+    return StoredGates(lines, config.invocation_params.dir, corpora, options.baseline, options.max_errors or "0")
 
 
 def _check(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from pytest_gym import metrics, table
 from pytest_gym.discovery import Output
+from pytest_gym.gate_stored import StoredGates, exit_code
 from pytest_gym.report.layout import plain
 from pytest_gym.report.profile import profile_text
+from pytest_gym.report.terminal import gate_lines
 from pytest_gym.scorefile import scored_run
 from pytest_gym.scores import CLASSES, Scored
 from pytest_gym.stored import StoredRun
@@ -27,18 +29,22 @@ BINS = 10
 _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 
 
-def profile_command(word: str, base: Path, corpora: Corpora, *, as_json: bool, width: int) -> Output:
-    """`--gym-profile=RUN`, a run folder relative to `base`. Raises RunError for what cannot be read."""
+def profile_command(word: str, base: Path, corpora: Corpora, gates: StoredGates, *, as_json: bool, width: int) -> Output:
+    """`--gym-profile=RUN`, a run folder relative to `base`, and the verdicts on gates. Raises GymError for what cannot be read."""
     run = StoredRun(base / word, word)
-    found = profile(run, scored_run(run, corpora))
+    benchmarks = scored_run(run, corpora)
+    results = gates.judged(run.manifest, list(benchmarks.values()))
+    code = exit_code(results, list(benchmarks.values()))
+    found = profile(run, benchmarks) | {"gates": [result.to_json() for result in results]}
     notes = []
     if run.unfinished:
         notes.append(f"{word} is not finished; --gym-resume={word} goes on with it")
     if run.broken:
         notes.append(f"{word}: {run.broken:,} lines cannot be read")
     if as_json:
-        return Output(json.dumps(found, ensure_ascii=False) + "\n", "".join(f"gym: {note}\n" for note in notes))
-    return Output(plain(profile_text(found, width=width, notes=notes)))
+        return Output(json.dumps(found, ensure_ascii=False) + "\n", "".join(f"gym: {note}\n" for note in notes), code)
+    told = [line for gate in found["gates"] for line in gate_lines(gate, width)]
+    return Output(plain([*profile_text(found, width=width, notes=notes), *told]), code=code)
 
 
 def profile(run: StoredRun, benchmarks: Mapping[str, Scored]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def scorecard(
     for name, entry in benchmarks.items():
         lines += [*_card(name, entry, width, verbosity), []]
     for gate in summary.get("gates") or ():
-        lines += _gate(gate, width)
+        lines += gate_lines(gate, width)
     for note in notes:
         lines += [[(printable(note), PLAIN)]] if note.startswith("  ") else wrapped(printable(note), width, "")
     lines.append([(_pace(summary), PLAIN)])
@@ -218,7 +218,8 @@ def _subsets(entry: Mapping[str, Any], width: int) -> list[Line]:
     return table(header, rows, widths, right={1, 2, 4}, indent="  ")
 
 
-def _gate(gate: Mapping[str, Any], width: int) -> list[Line]:
+def gate_lines(gate: Mapping[str, Any], width: int) -> list[Line]:
+    """The verdict on a gate, an entry of `gates` in `summary.json`, and the reason."""
     word, markup = ("passed", GOOD) if gate.get("passed") else ("failed", BAD) if gate.get("decided") else ("not decided", BAD)
     head: Line = [("gate ", PLAIN), (fit(word, 11), {**markup, **BOLD}), (f"  {printable(str(gate.get('gate', '')))}", PLAIN)]
     message = printable(str(gate.get("message") or ""))

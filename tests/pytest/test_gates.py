@@ -215,3 +215,21 @@ def test_what_cannot_be_decided_early_is_asked_to_the_end(gym: Gym, endpoint):
     assert result.ret == 0 and "stopped_when_decided" not in gym.summary()
     without = gym.run("--gym-stop-when-decided", f"--gym-base-url={url}", "--gym-model=m", "--gym-output=other")
     assert without.ret == pytest.ExitCode.USAGE_ERROR and "there is no gate to be decided" in without.stderr.str()
+
+
+def test_gates_on_a_stored_run(gym: Gym, endpoint):
+    gym.write(rows=20, wrong=(1, 3))
+    url = endpoint(adder).url
+    gym.run(url=url)
+    gates = ("--gym-gate=pass@1 >= 0.8", "--gym-gate=sums[kind=odd]: pass@1 >= 0.9", "--gym-gate=flips <= 0", "--gym-baseline=run")
+    result = gym.run("--gym-profile=run", *gates, benchmark=None)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["gate passed * sums: pass@1 >= 0.8", "gate failed * sums[[]kind=odd]: pass@1 >= 0.9", "gate passed * sums: flips <= 0"]
+    )
+    assert gym.run("--gym-profile=run", gates[0], benchmark=None).ret == 0
+    told = json.loads(gym.run("--gym-profile=run", *gates, "--gym-json", benchmark=None, subprocess=True).stdout.str())["gates"]
+    assert [(gate["decided"], gate["passed"]) for gate in told] == [(True, True), (True, False), (True, True)]
+    for words, said in ((("--gym-gate=suns: pass@1 > 0",), "names no benchmark"), (("--gym-gate=flips <= 0",), "--gym-baseline=RUN")):
+        refused = gym.run("--gym-profile=run", *words, benchmark=None)
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR and said in refused.stderr.str()
