@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_gym import __version__
 from pytest_gym.benchmark import Benchmark, DatasetSpec
@@ -32,6 +32,9 @@ from pytest_gym.run import MANIFEST, ROLLOUTS, SCHEMA, SUMMARY, SUMMARY_MD, RunF
 from pytest_gym.stored import JOURNAL, StoredRun
 from pytest_gym.verify import Corpora
 
+if TYPE_CHECKING:
+    from pytest_gym.gate_stored import StoredGates
+
 Open = Callable[[Benchmark, DatasetSpec], Dataset]
 _OPTION = "--gym-aggregate"
 _MOST_SHOWN = 12
@@ -40,12 +43,13 @@ _NEEDED = {"dataset": ("name", "sha256", "num_rows"), "metric": ("headline", "pa
 
 @dataclass(frozen=True)
 class Aggregated:
-    """The new run: its folder, the contents of `summary.json` and `run.json`, and sentences about what was merged."""
+    """The new run: its folder, the contents of `summary.json` and `run.json`, sentences about what was merged, the gates' exit code."""
 
     folder: Path
     summary: dict[str, Any]
     manifest: dict[str, Any]
     notes: list[str]
+    code: int
 
 
 def aggregate_command(
@@ -55,6 +59,7 @@ def aggregate_command(
     find: Callable[[str], Benchmark],
     open_dataset: Open,
     corpora: Corpora,
+    gates: StoredGates,
     *,
     as_json: bool,
     width: int,
@@ -67,10 +72,14 @@ def aggregate_command(
         raise ConfigError(f"{_OPTION}: name the folder for the merged run with --gym-output=DIR")
     runs = [StoredRun(base / word, word) for word in _expanded(words, base)]
     check(runs)
-    done = aggregate(runs, plan_of(runs, find, open_dataset), base / output, corpora)
+    plan = plan_of(runs, find, open_dataset)
+    gates.check([planned.benchmark.name for planned in plan.benchmarks], [planned.repeats for planned in plan.benchmarks])
+    done = aggregate(runs, plan, base / output, corpora, gates)
     if as_json:
-        return Output(json.dumps(done.summary, indent=1, ensure_ascii=False) + "\n", "".join(f"gym: {note}\n" for note in done.notes))
-    return Output(plain(scorecard(done.summary, width=width, run_folder=output, notes=done.notes)))
+        return Output(
+            json.dumps(done.summary, indent=1, ensure_ascii=False) + "\n", "".join(f"gym: {note}\n" for note in done.notes), done.code
+        )
+    return Output(plain(scorecard(done.summary, width=width, run_folder=output, notes=done.notes)), code=done.code)
 
 
 def _expanded(words: str, base: Path) -> list[str]:
@@ -191,12 +200,13 @@ def spec_of(benchmark: Benchmark, split: str | None, wanted: str) -> DatasetSpec
     return benchmark.dataset(split)
 
 
-def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corpora) -> Aggregated:
+def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corpora, gates: StoredGates) -> Aggregated:
     """Merge `runs` into a new run folder `output`. Memory grows with the number of cases, numbers included, and not with their texts.
 
     Raises RunError where the folder holds a run already, or cannot be written.
     """
     # Not at the top: what only asks for help needs no numpy.
+    from pytest_gym.gate_stored import exit_code
     from pytest_gym.scorefile import SCORES, write_scores
     from pytest_gym.tally import Tally
 
@@ -215,6 +225,8 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corp
         manifest = _manifest(runs, shares, merge, plan)
         scored = tally.scored()
         summary = tally.summary(scored, demo=bool(manifest["demo"]), wall_s=max(map(_wall_s, runs)))
+        results = gates.judged(manifest, scored)
+        summary["gates"] = [result.to_json() for result in results]
         folder.write_json(SUMMARY, summary)
         write_scores(output / SCORES, scored)
         folder.write_text(SUMMARY_MD, summary_markdown(summary, manifest))
@@ -223,7 +235,7 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corp
     finally:
         merge.close()
         folder.unlock()
-    return Aggregated(output, summary, manifest, notes)
+    return Aggregated(output, summary, manifest, notes, exit_code(results, scored))
 
 
 def _notes(runs: Sequence[StoredRun], shares: Sequence[Share], merge: Merge, plan: Plan) -> Iterable[str]:

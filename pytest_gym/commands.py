@@ -125,7 +125,9 @@ def _aggregate(config: pytest.Config, options: gym_options.Options, catalogue: C
     find = _finder(config, catalogue, settings)
     open_dataset = _opener(config, cache)
     words, corpora = options.aggregate or "", _corpora(catalogue)
-    return aggregate_command(words, options.output, base, find, open_dataset, corpora, as_json=options.json, width=width)
+    return aggregate_command(
+        words, options.output, base, find, open_dataset, corpora, _gates(config, options, corpora), as_json=options.json, width=width
+    )
 
 
 def _compare(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path, width: int) -> discovery.Output:

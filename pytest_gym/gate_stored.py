@@ -13,10 +13,11 @@ from typing import Any
 from pytest_gym.baseline import read_baseline, with_differences
 from pytest_gym.compare import differs
 from pytest_gym.errors import ConfigError
-from pytest_gym.gates import parse_all
+from pytest_gym.gates import Gate, parse_all
 from pytest_gym.gating import Circumstances, GateResult, judge
 from pytest_gym.scores import Scored
 from pytest_gym.stopping import is_bounded
+from pytest_gym.stored import StoredRun
 from pytest_gym.verify import Corpora
 
 
@@ -30,12 +31,19 @@ class StoredGates:
     baseline: str | None = None
     tolerance: str = "0"
 
-    def judged(self, manifest: Mapping[str, Any], scored: Sequence[Scored]) -> list[GateResult]:
-        """The verdicts on a run with this manifest. Raises ConfigError for a gate that does not fit the run, RunError for the baseline."""
-        gates = parse_all(self.lines, [one.name for one in scored], [one.repeats for one in scored])
+    def check(self, benchmarks: Sequence[str], repeats: Sequence[int]) -> list[Gate]:
+        """The gates of a run with these benchmarks. Raises ConfigError for one that does not fit, RunError where the baseline is no run."""
+        gates = parse_all(self.lines, benchmarks, repeats)
         for gate in gates:
             if gate.needs_baseline and not self.baseline:
                 raise ConfigError(f"gate {gate.text!r} compares with a baseline: give --gym-baseline=RUN")
+        if self.baseline and gates:
+            StoredRun(self.base / self.baseline, self.baseline)
+        return gates
+
+    def judged(self, manifest: Mapping[str, Any], scored: Sequence[Scored]) -> list[GateResult]:
+        """The verdicts on a run with this manifest. Raises ConfigError for a gate that does not fit the run, RunError for the baseline."""
+        gates = self.check([one.name for one in scored], [one.repeats for one in scored])
         baseline = None
         if self.baseline and gates:
             baseline = read_baseline(self.base / self.baseline, self.baseline, self.corpora)

@@ -233,3 +233,19 @@ def test_gates_on_a_stored_run(gym: Gym, endpoint):
     for words, said in ((("--gym-gate=suns: pass@1 > 0",), "names no benchmark"), (("--gym-gate=flips <= 0",), "--gym-baseline=RUN")):
         refused = gym.run("--gym-profile=run", *words, benchmark=None)
         assert refused.ret == pytest.ExitCode.USAGE_ERROR and said in refused.stderr.str()
+
+
+def test_gates_on_merged_runs(gym: Gym, endpoint):
+    gym.write(rows=20, wrong=(1, 3))
+    url = endpoint(adder).url
+    for shard in ("1/2", "2/2"):
+        name = f"--gym-output=s{shard[0]}"
+        gym.run(f"--gym-shard={shard}", name, f"--gym-base-url={url}", "--gym-model=m")
+    gates = ("--gym-gate=pass@1 >= 0.9", "--gym-gate=missing <= 0")
+    whole = gym.run("--gym-aggregate=s1,s2", "--gym-output=whole", *gates, benchmark=None)
+    assert whole.ret == 0 and [gate["passed"] for gate in gym.summary("whole")["gates"]] == [True, True]
+    whole.stdout.fnmatch_lines(["gate passed * sums: pass@1 >= 0.9"])
+    half = gym.run("--gym-aggregate=s1", "--gym-output=half", *gates, benchmark=None)
+    assert half.ret == 1 and [gate["decided"] for gate in gym.summary("half")["gates"]] == [False, True]
+    refused = gym.run("--gym-aggregate=s1,s2", "--gym-output=no", "--gym-gate=pass@9 > 0", benchmark=None)
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR and not (gym.path / "no").exists()
