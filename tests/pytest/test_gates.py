@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tests.conftest import Gym, adder
+from tests.conftest import Gym, adder, sources
 from tests.endpoint import chat
 
 GATES = tuple(f"--gym-gate={gate}" for gate in ("sums: pass@1 >= 0.8", "pass@1 >= 0.8 at 95%", "errors <= 0", "min_subset(pass@1) > 0.9"))
@@ -249,3 +249,24 @@ def test_gates_on_merged_runs(gym: Gym, endpoint):
     assert half.ret == 1 and [gate["decided"] for gate in gym.summary("half")["gates"]] == [False, True]
     refused = gym.run("--gym-aggregate=s1,s2", "--gym-output=no", "--gym-gate=pass@9 > 0", benchmark=None)
     assert refused.ret == pytest.ExitCode.USAGE_ERROR and not (gym.path / "no").exists()
+
+
+@pytest.mark.parametrize(("right", "code", "verdict"), [(150, 0, "passed"), (75, 1, "failed"), (130, 1, "not decided")])
+def test_gsm8k_against_its_gate(gym: Gym, endpoint, right, code, verdict):
+    lines = (sources() / "gsm8k" / "test.jsonl").read_text(encoding="utf-8").splitlines()[:150]
+    rows = [json.loads(line) for line in lines]
+    known = {row["question"].strip(): row["answer"].rpartition("####")[2].strip() for row in rows[:right]}
+
+    def script(body, number):
+        asked = body["messages"][-1]["content"]
+        return chat(next((f"\\boxed{{{answer}}}" for question, answer in known.items() if question in asked), "I do not know."))
+
+    gate = "gsm8k: pass@1 >= 0.85 at 95%"
+    words = (f"--gym-gate={gate}", "--gym-limit=150", "--junitxml=junit.xml")
+    result = gym.run(*words, url=endpoint(script).url, benchmark="gsm8k")
+    assert result.ret == code == gym.manifest()["exit_code"]
+    result.stdout.fnmatch_lines([f"gate {verdict} * {gate}"])
+    failure = junit(gym)[gate]
+    assert failure is None if code == 0 else (failure or "").startswith(f"{verdict}: ")
+    found = gym.summary()["gates"][0]
+    assert (found["value"], found["passed"], found["decided"]) == (right / 150, code == 0, verdict != "not decided")
