@@ -120,6 +120,7 @@ class Benchmark:
     `verifier_options` are as the config says them: their names and types are checked when the verifier is loaded.
     `aliases` are other names that it is found by. `context_length` is the tokens that prompt and answer may have together, `check` why a
     check of `--gym-check` may fail, by its name.
+    `nemo` is what a config in NeMo Gym's form says beyond that (agent, resources server, judge, licence, …); empty for others.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Benchmark:
     aliases: tuple[str, ...] = ()
     context_length: int | None = None
     check: Mapping[str, str] = field(default_factory=dict)
+    nemo: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -184,6 +186,7 @@ class Benchmark:
             "metric": asdict(self.metric),
             "sampling": dict(self.sampling),
             "check": dict(self.check),
+            "nemo": dict(self.nemo),
             "datasets": [{**asdict(spec), "sources": [asdict(source) for source in spec.sources]} for spec in self.datasets],
             "path": str(self.path),
             "root": str(self.root),

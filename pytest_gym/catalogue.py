@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pytest_gym.benchmark import NAME, Benchmark, read_benchmark
 from pytest_gym.config import ConfigFiles
 from pytest_gym.errors import ConfigError, VerifierError, did_you_mean
+from pytest_gym.nemo import config_files, is_checkout, is_nemo, read_nemo, usual
 from pytest_gym.verify import Verifier, load_verifier
 
 CONFIG = "config.yaml"
@@ -64,10 +65,12 @@ class Catalogue:
         return list(self._notes)
 
     def benchmark(self, name: str) -> Benchmark:
-        """The benchmark called `name`, or with `name` among its aliases.
+        """The benchmark called `name`, or with `name` among its aliases, or the config at this path in a NeMo Gym checkout.
 
         Raises its own ConfigError where it is broken, else one with the nearest names.
         """
+        if name.endswith((".yaml", ".yml")):
+            return self._of_checkout(name)
         for index, root in enumerate(self.roots):
             found = self._in_root(root, name)
             if found is None:
@@ -83,6 +86,12 @@ class Catalogue:
             if name in benchmark.aliases:
                 self._note(f"{name} is another name of {benchmark.name}")
                 return benchmark
+        raise self._unknown(name)
+
+    def _of_checkout(self, name: str) -> Benchmark:
+        for root in self.roots:
+            if is_checkout(root) and (root / name).is_file():
+                return self.at(root / name)[0]
         raise self._unknown(name)
 
     def at(self, path: Path) -> list[Benchmark]:
@@ -173,12 +182,14 @@ class Catalogue:
         """Where a benchmark's config is expected: `benchmarks/a/b/config.yaml`, then `benchmarks/a/config.yaml`."""
         if not NAME.fullmatch(name):
             return []
+        if is_checkout(root):
+            return usual(root, name)
         parts = name.split("/")
         return [root.joinpath("benchmarks", *parts[:count], CONFIG) for count in range(len(parts), 0, -1)]
 
     def _walk(self, root: Path) -> list[Path]:
         if root not in self._configs:
-            self._configs[root] = list(_configs(root / "benchmarks"))
+            self._configs[root] = list(config_files(root) if is_checkout(root) else _configs(root / "benchmarks"))
         return self._configs[root]
 
     def _read(self, path: Path, root: Path) -> list[_Found]:
@@ -186,6 +197,11 @@ class Catalogue:
             return self._by_file[path]
         found: list[_Found] = []
         try:
+            if is_nemo(self._files.parse(path)) or is_checkout(root):
+                benchmark = read_nemo(self._files, path, root)
+                found = [_Found(benchmark.name, path, benchmark, None)] if benchmark else []
+                self._by_file[path] = found
+                return found
             self._files.blocks(path)
             names = self._files.own(path)
         except ConfigError as error:
