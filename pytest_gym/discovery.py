@@ -18,6 +18,7 @@ from pytest_gym.benchmark import Benchmark
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.filters import parse_filter
+from pytest_gym.nemo import BAKED
 from pytest_gym.schema import DOMAINS
 from pytest_gym.verify import Verifier, check_needs, check_options, type_name
 
@@ -90,6 +91,7 @@ def listing(catalogue: Catalogue, prepared: IsPrepared) -> list[Entry]:
                 "needs": list(benchmark.requires),
                 "prepared": prepared(benchmark),
                 "source": str(benchmark.path),
+                **({"nemo": dict(benchmark.nemo)} if benchmark.nemo else {}),
             }
         )
     return entries
@@ -155,6 +157,7 @@ def show(benchmark: Benchmark, verifier: Verifier | GymError, *, prepared: bool)
         "readme": _readme(benchmark),
         "config": str(benchmark.path),
         "line": benchmark.line,
+        **({"nemo": dict(benchmark.nemo)} if benchmark.nemo else {}),
     }
 
 
@@ -166,7 +169,7 @@ def list_text(entries: Sequence[Entry], *, width: int = 100) -> str:
     table = {id(entry): _cells(entry) for entry in entries}
     widths = [max(len(cells[column]) for cells in (head, *table.values())) for column in range(5)]
     # A single long name must not push all the others off the screen.
-    widths[0] = min(widths[0], 32)
+    widths[0], widths[3] = min(widths[0], 32), min(widths[3], 24)
     lines: list[str] = []
     for domain in sorted({entry["domain"] for entry in entries}, key=_domain_order):
         lines += ["" if lines else _row(head, widths, width), domain]
@@ -218,6 +221,7 @@ def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
     for source in dataset["sources"]:
         yield _field("source", f"{source['name']}: {source.get('url') or source.get('hf') or 'no address'}")
     yield _field("splits", ", ".join(dataset["splits"]))
+    yield from (_field(name, value) for name, value in _nemo(shown))
     for name in ("subset", "cluster"):
         if shown[name]:
             yield _field(name, f"the row's field {shown[name]!r}")
@@ -239,6 +243,19 @@ def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
             yield from (f"    {_clean(line)}".rstrip() for line in shown["prompt"][role].splitlines() or [""])
 
 
+def _nemo(shown: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """What a config in NeMo Gym's form names, by NeMo Gym's words."""
+    said = shown.get("nemo")
+    if not said:
+        return
+    yield "agent", said["agent"]
+    yield "server", said["resources_server"]
+    yield "judge", said["judge"] or "none"
+    yield "licence", said["licence"] or "not given"
+    yield "prompt file", said["prompt_config"] or f"none: the rows bring their messages in {BAKED}"
+    yield "prepared by", said["prepare_script"] or "not given"
+
+
 def _field(name: str, value: object) -> str:
     return f"{name:<12}{_clean(str(value))}"
 
@@ -252,6 +269,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
 
 def _row(cells: Sequence[str], widths: Sequence[int], width: int) -> str:
     name, rows, repeats, verifier, data, description, needs = map(_clean, cells)
+    verifier = _cut(verifier, widths[3])
     line = (
         f"  {name:<{widths[0]}}  {rows:>{widths[1]}}  {repeats:>{widths[2]}}  {verifier:<{widths[3]}}  {data:<{widths[4]}}  {description}"
     )

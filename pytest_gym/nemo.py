@@ -147,14 +147,21 @@ def _is_main(dataset: Any, own: bool) -> bool:
 
 
 def _server(config: NemoConfig, kind: str, agent: Block, place: Place) -> tuple[str, str | None, Block]:
-    """The resources server that an agent is judged by: implementation, instance, fields. An agent without one judges by itself."""
+    """The resources server that an agent is judged by: implementation, instance, fields.
+
+    An agent that names none is judged by the only one of the file itself, or else by itself.
+    """
     reference = agent.get("resources_server")
-    if not isinstance(reference, Block):
-        return kind, None, agent
-    instance = config.text(reference.get("name"))
-    if instance not in config.tree:
-        where = reference.where("name")
-        raise ConfigError(f"{where}: resources_server names {instance!r}, which is no block of this file or its config_paths")
+    if isinstance(reference, Block):
+        instance = config.text(reference.get("name"))
+        if instance not in config.tree:
+            where = reference.where("name")
+            raise ConfigError(f"{where}: resources_server names {instance!r}, which is no block of this file or its config_paths")
+    else:
+        own = [name for name in config.own if SERVERS in config.resolved(name)[0]]
+        if len(own) != 1:
+            return kind, None, agent
+        instance = own[0]
     servers = config.resolved(instance)[0].get(SERVERS)
     if not isinstance(servers, Block) or len(servers) != 1:
         raise ConfigError(f"{config.tree.where(instance)}: {instance!r} must have exactly one resources server")

@@ -36,6 +36,8 @@ class NemoConfig:
         self._resolved: dict[str, tuple[Block, set[str]]] = {}
         self.tree = Block(Place(path, 1))
         self._add(path)
+        # The names of the blocks that the file itself has.
+        self.own = [name for name, value in files.parse(path).items() if isinstance(value, Block)]
 
     def find(self, name: str, place: Place, key: str) -> Path:
         """The file that `name` means: from this gym root, then from the others, then beside the file. Raises ConfigError where none is."""

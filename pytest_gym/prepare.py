@@ -52,6 +52,9 @@ def prepare(
             return _as_it_is(benchmark, spec, beside, cache)
         if not spec.sources and spec.prepare_script is None:
             where = f"{benchmark.path}:{benchmark.line}"
+            if script := benchmark.nemo.get("prepare_script"):
+                made = f"NeMo Gym makes it with {script} (gym eval prepare --benchmark {benchmark.name}), and then it is used as it is"
+                raise DataError(f"{where}: the dataset {benchmark.nemo['jsonl_fpath']!r} of {benchmark.name} is not there: {made}")
             raise DataError(f"{where}: the dataset {spec.path!r} of {benchmark.name} does not exist beside the config")
         if sources is not None and not sources.is_dir():
             raise DataError(f"GYM_SOURCES names {sources}, which is not a folder")

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_gym.benchmark import Benchmark, DatasetSpec
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.dataset import Dataset
-from pytest_gym.errors import ConfigError, GymError
+from pytest_gym.errors import ConfigError, GymError, VerifierError
 from pytest_gym.harnesses import Harness, load_harness
 from pytest_gym.index import open_indexed
 from pytest_gym.prepare import prepare
@@ -83,8 +83,8 @@ def select(catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, dem
     """A loaded benchmark with its verifier and harness; `where` begins the sentence about an option that is wrong."""
     if demo and split is None and (not _is_beside(benchmark) or _has_split(benchmark, "example")):
         split = "example"
-    verifier = catalogue.verifier(benchmark.verifier)
-    options = check_options(verifier, benchmark.verifier_options, where)
+    verifier = _verifier(catalogue, benchmark, where)
+    options = check_options(verifier, {**served_options(verifier, benchmark), **benchmark.verifier_options}, where)
     check_needs(verifier)
     return Selected(
         benchmark=benchmark,
@@ -93,6 +93,25 @@ def select(catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, dem
         options=options,
         harness=load_harness(benchmark.harness, catalogue.roots, where),
     )
+
+
+def _verifier(catalogue: Catalogue, benchmark: Benchmark, where: str) -> Verifier:
+    try:
+        return catalogue.verifier(benchmark.verifier)
+    except VerifierError as error:
+        if not benchmark.nemo:
+            raise
+        server = benchmark.nemo["resources_server"]
+        raise VerifierError(
+            f"{where}: {benchmark.name} is judged by NeMo Gym's {server!r}, for which there is no verifier here; "
+            f"one would be verifiers/{benchmark.verifier}.py of a gym root"
+        ) from error
+
+
+def served_options(verifier: Verifier, benchmark: Benchmark) -> dict[str, Any]:
+    """What NeMo Gym's resources server is configured with and our verifier has under the same name; nothing for our own configs."""
+    said = benchmark.nemo.get("server_options", {})
+    return {name: said[name] for name in verifier.options if name in said}
 
 
 def _is_beside(benchmark: Benchmark) -> bool:
