@@ -49,6 +49,10 @@ def look(config: pytest.Config) -> int:
             said = discovery.list_command(catalogue, options.list, prepared, as_json=options.json, width=width)
         elif options.search is not None:
             said = discovery.search_command(catalogue, options.search, as_json=options.json, width=width)
+        elif options.new is not None:
+            from pytest_gym.scaffold import new_command
+
+            said = new_command(options.new, config.invocation_params.dir, config.rootpath, as_json=options.json)
         elif options.check is not None:
             said = _check(config, options, catalogue, cache, min(width, 100))
         elif options.prepare is not None:

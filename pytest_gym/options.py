@@ -69,6 +69,9 @@ DECLARED: Sequence[_Option] = (
     _Option("search", "look", "QUERY", "Search the benchmarks' names, descriptions, tags and needs, and exit"),
     _Option("show", "look", "NAME", "Show everything about one benchmark and exit"),
     _Option(
+        "new", "look", "NAME=FILE", "Make a benchmark of a table of questions and answers (jsonl, csv, …), and exit (docs/benchmarks.md)"
+    ),
+    _Option(
         "check", "look", "NAMES", "Hold benchmarks (names, globs or 'all') against what makes them trustworthy (docs/check.md), and exit"
     ),
     _Option("prepare", "look", "NAMES", "Fetch, make and freeze the data of benchmarks (names, globs or 'all'), several at once, and exit"),
@@ -112,6 +115,7 @@ class Options:
     list: str | None = None
     search: str | None = None
     show: str | None = None
+    new: str | None = None
     check: str | None = None
     prepare: str | None = None
     aggregate: str | None = None
