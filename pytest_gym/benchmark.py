@@ -24,6 +24,7 @@ from pytest_gym.schema import (
     DATASET_KEYS,
     METRIC_KEYS,
     PROMPT_KEYS,
+    PUBLISHED_KEYS,
     SOURCE_KEYS,
     check_keys,
     plain,
@@ -118,8 +119,8 @@ class Benchmark:
     `subset` and `cluster` name row fields. `gates` are lines as in `--gym-gate`, without the benchmark. `path` and `line` are the block in
     its config file, `root` the gym root it belongs to.
     `verifier_options` are as the config says them: their names and types are checked when the verifier is loaded.
-    `aliases` are other names that it is found by. `context_length` is the tokens that prompt and answer may have together, `check` why a
-    check of `--gym-check` may fail, by its name.
+    `aliases` are other names that it is found by, `published` scores to reproduce (docs/benchmarks.md). `context_length` is the tokens that
+    prompt and answer may have together, `check` why a check of `--gym-check` may fail, by its name.
     `nemo` is what a config in NeMo Gym's form says beyond that (agent, resources server, judge, licence, …); empty for others.
     """
 
@@ -143,6 +144,7 @@ class Benchmark:
     root: Path
     gates: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    published: tuple[Mapping[str, Any], ...] = ()
     context_length: int | None = None
     check: Mapping[str, str] = field(default_factory=dict)
     nemo: Mapping[str, Any] = field(default_factory=dict)
@@ -181,6 +183,7 @@ class Benchmark:
             "requires": list(self.requires),
             "gates": list(self.gates),
             "aliases": list(self.aliases),
+            "published": [dict(score) for score in self.published],
             "prompt": self.prompt.to_json(),
             "verifier_options": dict(self.verifier_options),
             "metric": asdict(self.metric),
@@ -200,6 +203,7 @@ class Benchmark:
             "tags": tuple(data["tags"]),
             "gates": tuple(data["gates"]),
             "aliases": tuple(data["aliases"]),
+            "published": tuple(data["published"]),
             "requires": tuple(data["requires"]),
             "prompt": Prompt.from_json(data["prompt"]),
             "metric": Metric(**data["metric"]),
@@ -252,6 +256,7 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
         cluster=values["cluster"],
         gates=tuple(values["gates"]),
         aliases=tuple(values["aliases"]),
+        published=tuple(read(item, PUBLISHED_KEYS, "a published score") for item in values["published"]),
         context_length=values["context_length"],
         check=_check(values["check"]),
         path=path,

@@ -68,7 +68,7 @@ def look(config: pytest.Config) -> int:
         elif options.compare is not None:
             said = _compare(config, options, catalogue, cache, min(width, 100))
         else:
-            said = discovery.show_command(catalogue, options.show or "", prepared, as_json=options.json, width=width)
+            said = discovery.show_command(catalogue, options.show or "", prepared, cache=cache, as_json=options.json, width=width)
     except GymError as error:
         raise pytest.UsageError(str(error)) from None
     try:

@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_gym.benchmark import Benchmark
@@ -19,12 +20,14 @@ from pytest_gym.catalogue import Catalogue
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.filters import parse_filter
 from pytest_gym.nemo import BAKED
+from pytest_gym.outlook import expected_se, kind, tokens
 from pytest_gym.schema import DOMAINS
 from pytest_gym.verify import Verifier, check_needs, check_options, type_name
 
 IsPrepared = Callable[[Benchmark], bool]
 Entry = dict[str, Any]
 
+_SOURCES = 5
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -59,7 +62,9 @@ def search_command(catalogue: Catalogue, query: str, *, as_json: bool = False, w
     return Output(search_text(found, query, width=width))
 
 
-def show_command(catalogue: Catalogue, name: str, prepared: IsPrepared, *, as_json: bool = False, width: int = 100) -> Output:
+def show_command(
+    catalogue: Catalogue, name: str, prepared: IsPrepared, *, cache: Path | None = None, as_json: bool = False, width: int = 100
+) -> Output:
     """`--gym-show=NAME`. Raises ConfigError where there is no such benchmark, or a broken one; a broken verifier is told in the text."""
     benchmark = catalogue.benchmark(name)
     verifier: Verifier | GymError
@@ -68,13 +73,15 @@ def show_command(catalogue: Catalogue, name: str, prepared: IsPrepared, *, as_js
     except GymError as error:
         verifier = error
     shown = show(benchmark, verifier, prepared=prepared(benchmark))
+    shown |= {"expected_se": expected_se(benchmark), "tokens": None if cache is None else tokens(benchmark, cache)}
     return Output(_json(shown) if as_json else show_text(shown, width=width))
 
 
 def listing(catalogue: Catalogue, prepared: IsPrepared) -> list[Entry]:
     """One entry for each benchmark that can be read, by name, with the keys of `--gym-list --gym-json`.
 
-    `rows` is None where the config does not say; `needs` are the config's `requires`; `source` is the config file.
+    `rows` is None where the config does not say; `kind` says how answers are judged (one of `outlook.KINDS`); `needs` are the config's
+    `requires`; `source` is the config file.
     """
     entries = []
     for benchmark in catalogue.all():
@@ -88,6 +95,7 @@ def listing(catalogue: Catalogue, prepared: IsPrepared) -> list[Entry]:
                 "rows": spec.num_rows,
                 "num_repeats": spec.num_repeats,
                 "verifier": benchmark.verifier,
+                "kind": kind(benchmark),
                 "needs": list(benchmark.requires),
                 "prepared": prepared(benchmark),
                 "source": str(benchmark.path),
@@ -107,7 +115,7 @@ def search(catalogue: Catalogue, query: str) -> list[Entry]:
     ranked = []
     for benchmark in catalogue.all():
         places = (
-            (8, [benchmark.name]),
+            (8, [benchmark.name, *benchmark.aliases]),
             (4, [benchmark.domain, *benchmark.tags, *benchmark.requires]),
             (2, [benchmark.description]),
         )
@@ -120,7 +128,7 @@ def search(catalogue: Catalogue, query: str) -> list[Entry]:
                 "needs": list(benchmark.requires),
                 "domain": benchmark.domain,
             }
-            exact = benchmark.name.lower() == query.strip().lower()
+            exact = query.strip().lower() in (name.lower() for name in (benchmark.name, *benchmark.aliases))
             ranked.append((not exact, -sum(score > 0 for score in scores), -sum(scores), benchmark.name, entry))
     return [entry for *_, entry in sorted(ranked, key=lambda item: item[:-1])]
 
@@ -143,7 +151,10 @@ def show(benchmark: Benchmark, verifier: Verifier | GymError, *, prepared: bool)
         "description": benchmark.description,
         "domain": benchmark.domain,
         "tags": list(benchmark.tags),
+        "aliases": list(benchmark.aliases),
+        "kind": kind(benchmark),
         "needs": list(benchmark.requires),
+        "published": [dict(score) for score in benchmark.published],
         "version": benchmark.version,
         "dataset": dataset,
         "num_repeats": main.num_repeats,
@@ -165,7 +176,7 @@ def list_text(entries: Sequence[Entry], *, width: int = 100) -> str:
     """The list as an aligned table, grouped by domain."""
     if not entries:
         return "there are no benchmarks\n"
-    head = ("", "rows", "repeats", "verifier", "data", "", "")
+    head = ("", "rows", "repeats", "judged by", "data", "", "")
     table = {id(entry): _cells(entry) for entry in entries}
     widths = [max(len(cells[column]) for cells in (head, *table.values())) for column in range(5)]
     # A single long name must not push all the others off the screen.
@@ -206,6 +217,8 @@ def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
     yield _field("domain", shown["domain"])
     yield _field("tags", ", ".join(shown["tags"]) or "none")
     yield _field("needs", ", ".join(shown["needs"]) or "nothing beyond a model")
+    if shown["aliases"]:
+        yield _field("also called", ", ".join(shown["aliases"]))
     yield _field("version", shown["version"])
     yield _field("config", f"{shown['config']}:{shown['line']}")
     yield ""
@@ -218,8 +231,10 @@ def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
         else "not given: the file lives beside the config"
     )
     yield _field("sha256", dataset["sha256"] or loose)
-    for source in dataset["sources"]:
+    for source in dataset["sources"][:_SOURCES]:
         yield _field("source", f"{source['name']}: {source.get('url') or source.get('hf') or 'no address'}")
+    if len(dataset["sources"]) > _SOURCES:
+        yield _field("", f"and {len(dataset['sources']) - _SOURCES} more")
     yield _field("splits", ", ".join(dataset["splits"]))
     yield from (_field(name, value) for name, value in _nemo(shown))
     for name in ("subset", "cluster"):
@@ -230,17 +245,41 @@ def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
     yield _field("sampling", json.dumps(shown["sampling"]) if shown["sampling"] else "the server's own")
     bounds = f"{metric['low']:g} to {metric['high']:g}, {metric['direction']} is better, passed from {metric['pass_threshold']:g}"
     yield _field("headline", f"{metric['headline']} (reward {bounds})")
-    yield _field("verifier", verifier["name"])
+    yield _field("verifier", f"{verifier['name']} ({shown['kind']})")
     yield from _wrapped(verifier.get("error") or verifier["description"], width, " " * 12)
     for name, option in verifier["options"].items():
         value = "" if option["value"] == option["default"] and not option["required"] else "  (set here)"
         yield f"{'':12}{name} = {json.dumps(option['value'])}{value}  {option['type']}"
+    yield from _outlook_lines(shown, width)
     yield ""
     yield f"prompt ({shown['prompt']['source']})"
     for role in ("system", "user"):
         if shown["prompt"][role] is not None:
             yield f"  {role}:"
             yield from (f"    {_clean(line)}".rstrip() for line in shown["prompt"][role].splitlines() or [""])
+
+
+def _outlook_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Published scores, the standard error to expect, and the tokens of a run, where each is known."""
+    se, used = shown.get("expected_se"), shown.get("tokens")
+    if shown["published"] or se or used:
+        yield ""
+    for score in shown["published"]:
+        text = f"{score['model']}: {score['metric']} {score['score']:g}, {score['protocol']} ({score['source']})"
+        yield from _hanging("published", text, width)
+    if se:
+        least = "" if se["at_least"] == se["at_most"] else f", down to {100 * se['at_least']:.1f} if all tasks are alike"
+        repeats = "" if shown["num_repeats"] == 1 else f" with {shown['num_repeats']} attempts each"
+        yield from _hanging("error", f"SE of about {100 * se['at_most']:.1f} points at a score of {se['score']:g}{repeats}{least}", width)
+    if used:
+        most = "no limit on output" if used["output_at_most"] is None else f"at most {used['output_at_most']:,} tokens out"
+        by = "its rows" if used["rows"] == "benchmark" else "the example rows"
+        yield from _hanging("a run", f"{used['requests']:,} requests, about {used['input']:,} tokens in (by {by}), {most}", width)
+
+
+def _hanging(name: str, text: str, width: int) -> list[str]:
+    lines = textwrap.wrap(_clean(text), max(width - 12, 20), break_long_words=False)
+    return [f"{name if number == 0 else '':<12}{line}" for number, line in enumerate(lines)]
 
 
 def _nemo(shown: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -264,7 +303,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     needs = f" [needs {', '.join(entry['needs'])}]" if entry["needs"] else ""
     rows = "?" if entry["rows"] is None else f"{entry['rows']:,}"
     repeats = "" if entry["num_repeats"] == 1 else f"x{entry['num_repeats']}"
-    return (entry["name"], rows, repeats, entry["verifier"], "ready" if entry["prepared"] else "-", entry["description"], needs)
+    return (entry["name"], rows, repeats, entry["kind"], "ready" if entry["prepared"] else "-", entry["description"], needs)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], width: int) -> str:

@@ -1,6 +1,6 @@
 """Filters: `math and not (judge or sandbox)` as a test on the entries of a list of benchmarks.
 
-A word is a domain, a tag, a need, or a name or glob of names; `and`, `or`, `not` and brackets are as in pytest's `-m`.
+A word is a domain, a tag, a need, a kind of judging, or a name or glob of names; `and`, `or`, `not` and brackets are as in pytest's `-m`.
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ def parse_filter(expression: str) -> Filter:
 
 
 def _matches(entry: Mapping[str, Any], word: str) -> bool:
-    return word in (entry["domain"], *entry["tags"], *entry["needs"]) or fnmatchcase(entry["name"], word)
+    return word in (entry["domain"], entry.get("kind"), *entry["tags"], *entry["needs"]) or fnmatchcase(entry["name"], word)

@@ -58,6 +58,7 @@ BLOCK_KEYS: dict[str, Key] = {
     "gates": Key("list of texts", ()),
     "context_length": Key("count", None),
     "check": Key("mapping", None),
+    "published": Key("list of mappings", ()),
 }
 DATASET_KEYS: dict[str, Key] = {
     "name": Key("text", None),
@@ -76,6 +77,13 @@ SOURCE_KEYS: dict[str, Key] = {
     "local": Key("text", None),
     "member": Key("text", None),
     "sha256": Key("sha256", None),
+}
+PUBLISHED_KEYS: dict[str, Key] = {
+    "model": Key("text", ...),
+    "metric": Key("text", "pass@1"),
+    "score": Key("number", ...),
+    "protocol": Key("text", ...),
+    "source": Key("text", ...),
 }
 CHECK_KEYS: dict[str, Key] = {name: Key("text", None) for name in CHECKS}
 METRIC_KEYS: dict[str, Key] = {

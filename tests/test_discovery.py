@@ -10,6 +10,7 @@ import pytest
 from pytest_gym.catalogue import Catalogue, builtin_root
 from pytest_gym.discovery import list_command, listing, search, search_command, show_command
 from pytest_gym.errors import ConfigError
+from pytest_gym.outlook import KINDS
 
 from .samples import write
 
@@ -88,6 +89,7 @@ def test_the_list_as_data(root):
         "rows": 1319,
         "num_repeats": 4,
         "verifier": "exact_match",
+        "kind": "rule",
         "needs": [],
         "prepared": True,
         "source": str(root / "benchmarks/gsm8k/config.yaml"),
@@ -97,26 +99,27 @@ def test_the_list_as_data(root):
 
 def test_the_list_as_text(root):
     assert list_command(Catalogue([root]), "", ready, width=90) == (
-        "                    rows  repeats  verifier     data\n"
+        "                    rows  repeats  judged by  data\n"
         "math\n"
-        "  gsm8k            1,319       x4  exact_match  ready  Grade-school maths word problems\n"
+        "  gsm8k            1,319       x4  rule       ready  Grade-school maths word problems\n"
         "\n"
         "agent\n"
-        "  tool_calls           ?           missing_one  -      Calling f... [needs tools, sandbox]\n"
-        "  tool_calls/hard      ?           exact_match  -      The same, with distractors\n"
+        "  tool_calls           ?           execution  -      Calling fun... [needs tools, sandbox]\n"
+        "  tool_calls/hard      ?           rule       -      The same, with distractors\n"
         "\n"
         "3 benchmarks; 'pytest --gym-show=NAME' tells all about one\n",
         "",
+        0,
     )
 
 
 def test_broken_configs_come_last_and_in_json_on_stderr(root):
     write(root, {"benchmarks/bad/config.yaml": "a: [", "benchmarks/worse/config.yaml": "worse: {datasets: 1}"})
     catalogue = Catalogue([root])
-    out, err = list_command(catalogue, "", ready)
+    out, err, _ = list_command(catalogue, "", ready)
     assert "\n2 cannot be read:\n" in out and err == ""
     assert f"  {root}/benchmarks/bad/config.yaml:1: is not valid YAML" in out.splitlines()[-2]
-    out, err = list_command(catalogue, "", ready, as_json=True)
+    out, err, _ = list_command(catalogue, "", ready, as_json=True)
     assert [entry["name"] for entry in json.loads(out)] == ["gsm8k", "tool_calls", "tool_calls/hard"]
     assert len(err.splitlines()) == 2
 
@@ -138,6 +141,8 @@ def test_an_empty_catalogue(tmp_path):
         ("tool_calls*", ["tool_calls", "tool_calls/hard"]),
         ("gsm8k", ["gsm8k"]),
         ("chess", []),
+        ("execution", ["tool_calls"]),
+        ("rule and not agent", ["gsm8k"]),
     ],
 )
 def test_filters(root, expression, names):
@@ -225,6 +230,30 @@ def test_show_as_text(root):
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
+def test_the_outlook_of_a_run(root):
+    config = CONFIG.format(description="x", sha="ab" * 32) + (
+        "      type: benchmark\n  aliases: [grade_school]\n"
+        "  published:\n    - {model: M-8B, score: 0.9, protocol: greedy, source: its card}\n"
+    )
+    write(root, {"benchmarks/gsm8k/config.yaml": config.replace("{temperature: 0.0}", "{max_tokens: 100}")})
+    write(root, {"benchmarks/gsm8k/data/example.jsonl": '{"question": "one two three"}\n{"question": "four"}\n'})
+    catalogue = Catalogue([root])
+    shown = json.loads(show_command(catalogue, "grade_school", ready, cache=root / "cache", as_json=True).out)
+    assert (shown["name"], shown["aliases"], shown["kind"]) == ("gsm8k", ["grade_school"], "rule")
+    assert shown["published"] == [{"model": "M-8B", "metric": "pass@1", "score": 0.9, "protocol": "greedy", "source": "its card"}]
+    se = shown["expected_se"]
+    assert (
+        se["score"] == 0.9 and se["at_most"] == pytest.approx((0.09 / 1319) ** 0.5) and se["at_least"] == pytest.approx(se["at_most"] / 2)
+    )
+    requests = 1319 * 4
+    assert shown["tokens"] == {"requests": requests, "input": 8 * requests, "output_at_most": 100 * requests, "rows": "example"}
+    out = show_command(catalogue, "grade_school", ready, cache=root / "cache", width=100).out.splitlines()
+    assert "published   M-8B: pass@1 0.9, greedy (its card)" in out
+    assert any(line.startswith("error       SE of about 0.8 points at a score of 0.9 with 4 attempts each, down to 0.4") for line in out)
+    assert any(line.startswith("a run       5,276 requests, about 42,208 tokens in (by the example rows), at most") for line in out)
+    assert search(catalogue, "grade_school")[0]["name"] == "gsm8k"
+
+
 def test_show_tells_what_is_wrong_with_the_verifier(root):
     catalogue = Catalogue([root])
     out = show_command(catalogue, "tool_calls", ready, width=300).out
@@ -262,7 +291,7 @@ def test_everything_built_in_can_be_shown():
     for name in catalogue.names():
         shown = json.loads(show_command(catalogue, name, ready, as_json=True).out)
         assert "error" not in shown["verifier"], name
-        assert shown["dataset"]["rows"] and shown["description"]
+        assert shown["description"] and shown["kind"] in KINDS
 
 
 def test_a_hundred_benchmarks_are_listed_quickly(tmp_path):

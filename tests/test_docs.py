@@ -311,6 +311,7 @@ def test_twins_are_declared_as_documented(pytester):
     "heading, keys",
     [
         ("Keys of a block", schema.BLOCK_KEYS),
+        ("Keys of a published score", schema.PUBLISHED_KEYS),
         ("Keys of a dataset", schema.DATASET_KEYS),
         ("Keys of a source", schema.SOURCE_KEYS),
         ("Keys of metric", schema.METRIC_KEYS),
