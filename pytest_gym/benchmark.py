@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pytest_gym.errors import ConfigError, did_you_mean
-from pytest_gym.prompt import Prompt
+from pytest_gym.prompt import Prompt, Turn
 from pytest_gym.schema import (
     AGGREGATE_KEYS,
     BLOCK_KEYS,
     CHECK_KEYS,
     DATASET_KEYS,
     METRIC_KEYS,
+    PART_KEYS,
     PROMPT_KEYS,
     PUBLISHED_KEYS,
     SOURCE_KEYS,
+    TURN_KEYS,
     check_keys,
     plain,
     read,
@@ -331,9 +333,24 @@ def _prompt(block: Block, files: ConfigFiles, said: Any, *, needed: bool) -> Pro
         file = files.find(said, place, "prompt_config", also=("benchmarks",))
         said, source = files.parse(file), str(file)
     values = read(said, PROMPT_KEYS, "a prompt")
-    if values["user"] is None and needed:
-        raise ConfigError(f"{said.place}: a prompt needs the key 'user'")
-    return Prompt(values["system"], values["user"], source)
+    if values["user"] is None and values["field"] is None and not values["messages"] and needed:
+        raise ConfigError(f"{said.place}: a prompt needs the key 'user', 'messages' or 'field'")
+    turns = tuple(_turn(item) for item in values["messages"])
+    return Prompt(values["system"], values["user"], source, turns, values["field"], values["tools"], str(block.place.path.parent))
+
+
+def _turn(item: Block) -> Turn:
+    values = read(item, TURN_KEYS, "a message of a prompt")
+    if isinstance(values["content"], str):
+        return Turn(values["role"], values["content"])
+    parts = []
+    for part in values["content"]:
+        said = {name: value for name, value in read(part, PART_KEYS, "a part of a message").items() if value is not None}
+        wanted = ("text",) if said["type"] == "text" else ("url", "path")
+        if len(said) != 2 or not set(said) & set(wanted):
+            raise ConfigError(f"{part.place}: a part of type {said['type']!r} has {' or '.join(map(repr, wanted))}, and nothing else")
+        parts.append(said)
+    return Turn(values["role"], tuple(parts))
 
 
 def _check(block: Block | None) -> dict[str, str]:

@@ -17,27 +17,27 @@ from concurrent.futures import Future
 
 from pytest_gym.errors import GymError
 from pytest_gym.plan import Plan
-from pytest_gym.records import Task
+from pytest_gym.records import Json, Message, Task
 
 SEED = 20260401
 LATENCY_S = 0.01
 REPEATS = 4
 """Attempts at each task where neither the user nor the benchmark asks for several: with one, variance has nothing to show."""
 
-_NO_IDEA = "I am not sure about this one."
+_NO_IDEA = Message("assistant", "I am not sure about this one.")
 
 
 class DemoServer:
     """Answers the prompts of a plan. `references` maps a benchmark to a function that gives a perfect answer to a task, or None."""
 
-    def __init__(self, plan: Plan, references: Mapping[str, Callable[[Task], str | None]]) -> None:
-        self._answers: dict[str, tuple[str, str, float]] = {}
+    def __init__(self, plan: Plan, references: Mapping[str, Callable[[Task], str | Message | None]]) -> None:
+        self._answers: dict[str, tuple[Message, Message, float]] = {}
         self._asked: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         for planned in plan.benchmarks:
             tasks = [planned.task(position) for position in range(len(planned.rows))]
-            texts = [references[planned.benchmark.name](task) or _NO_IDEA for task in tasks]
+            texts = [_message(references[planned.benchmark.name](task)) for task in tasks]
             for number, (task, text) in enumerate(zip(tasks, texts, strict=True)):
                 key = _prompt_key([message.to_json() for message in planned.benchmark.prompt.render(task)])
                 others = [other for other in texts[number + 1 :] + texts[:number] if other != text]
@@ -95,20 +95,26 @@ class DemoServer:
         key = _prompt_key(messages)
         attempt = self._asked[key]
         self._asked[key] += 1
-        text = self._answer(key, attempt, body.get("temperature"))
+        answer = self._answer(key, attempt, body.get("temperature"))
+        text = answer.content if isinstance(answer.content, str) else ""
         # Four characters are a token here, and what goes beyond the limit is cut as a real server does it.
         most = body.get("max_tokens") or body.get("max_completion_tokens")
         cut = isinstance(most, int) and len(text) > 4 * most
         text = text[: 4 * most] if cut and isinstance(most, int) else text
+        message: Json = {"role": "assistant", "content": text}
+        finish = "length" if cut else "stop"
+        if answer.tool_calls:
+            message["tool_calls"] = [call.to_json() for call in answer.tool_calls]
+            finish = "tool_calls"
         return {
             "id": f"demo-{key[:8]}-{attempt}",
             "object": "chat.completion",
             "model": "demo",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length" if cut else "stop"}],
+            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
             "usage": {"prompt_tokens": len(json.dumps(messages)) // 4, "completion_tokens": len(text) // 4 + 1},
         }
 
-    def _answer(self, key: str, attempt: int, temperature: object) -> str:
+    def _answer(self, key: str, attempt: int, temperature: object) -> Message:
         if key not in self._answers:
             return _NO_IDEA
         right, wrong, skill = self._answers[key]
@@ -126,6 +132,10 @@ def _skill(name: str) -> float:
     if kind < 0.5:
         return 1.0
     return chance.uniform(0.4, 0.95) if kind < 0.85 else chance.uniform(0.0, 0.25)
+
+
+def _message(answer: str | Message | None) -> Message:
+    return Message("assistant", answer) if isinstance(answer, str) and answer else answer or _NO_IDEA
 
 
 def _prompt_key(messages: object) -> str:

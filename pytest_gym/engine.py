@@ -29,6 +29,7 @@ from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.plan import Plan
 from pytest_gym.records import CaseError, FinishReason, Landed, Rollout, Usage, Verdict
+from pytest_gym.request import merged_sampling
 from pytest_gym.traffic import Traffic
 from pytest_gym.verify import clean
 
@@ -43,6 +44,7 @@ class EngineOptions:
     """What the engine must know of the run: the model, how many requests at once, and when to give up.
 
     `client` None means that nobody is asked: all rollouts stand in the journal already. `judging` limits the async verifiers at work.
+    `forced` names the keys of `sampling` that the user has set, over what a row says of itself.
     `judges` maps a benchmark to its async verifier with all options bound; `outcomes` says for `context_length` and `content_filter`
     whether such a case is `missing` or `wrong`. In a resumed run `kept` names the fixtures that were overridden before.
     """
@@ -53,6 +55,7 @@ class EngineOptions:
     key: str | None
     harnesses: Mapping[str, Harness]
     sampling: Mapping[str, Mapping[str, Any]]
+    forced: Mapping[str, Sequence[str]]
     judges: Mapping[str, Judge]
     judging: int
     kept: tuple[str, ...] | None
@@ -300,9 +303,9 @@ class Engine:
         fatal = False
         try:
             task = planned.task(position)
-            model = CaseModel(
-                client, self.options.wire, self.options.model, planned.benchmark.prompt.render(task), self.options.sampling[name]
-            )
+            request = planned.benchmark.prompt.request(task)
+            sampling = merged_sampling(self.options.sampling[name], request.sampling, self.options.forced.get(name, ()))
+            model = CaseModel(client, self.options.wire, self.options.model, request, sampling)
             made = await self.options.harnesses[name](task, model)
             if not isinstance(made, Rollout):
                 raise TypeError(f"it returned {type(made).__name__}, not a Rollout")

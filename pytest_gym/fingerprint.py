@@ -32,7 +32,7 @@ def protocol(
     parts: dict[str, Any] = {
         "version": benchmark.version,
         "dataset": {"name": selected.spec.name, "sha256": planned.dataset.sha256, "num_rows": len(planned.dataset), "frozen": frozen},
-        "prompt": {"system": prompt.system, "user": prompt.user},
+        "prompt": prompt.content(),
         "harness": {"name": selected.harness.name, "source": _source_hash(selected.harness.function)},
         "verifier": {
             "name": selected.verifier.name,

@@ -95,6 +95,7 @@ def engine_options(
         key=key,
         harnesses={s.benchmark.name: s.harness for s in state.selected},
         sampling={s.benchmark.name: s.benchmark.sampling for s in state.selected},
+        forced={s.benchmark.name: settings.sampling_set(s.benchmark.name) for s in state.selected},
         judges={s.benchmark.name: s.call_async for s in state.selected if s.verifier.is_async},
         judging=get("judge.concurrency"),
         kept=state.origin.overridden if isinstance(state.origin, Resume) and state.origin.begun else None,

@@ -1,18 +1,21 @@
 """Prompts: a template with `{field}` placeholders, and a task, become messages.
 
-A template is what a config says; the values that go into it are data and are never read as a template themselves. Not here: finding and
-reading prompt files (benchmark), and sending anything (model).
+A template is what a config says; the values that go into it are data and are never read as a template themselves. Rows may also bring their
+messages and tools along (`request`). Not here: finding and reading prompt files (benchmark), and sending anything (model).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from pathlib import Path
 from typing import Any
 
 from pytest_gym.errors import ConfigError, DataError
-from pytest_gym.records import Message, Task
+from pytest_gym.records import Message, Part, Task
+from pytest_gym.request import Request, request_of, tools_of
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _FIELD = re.compile(r"[^\W\d][\w-]*")
@@ -21,47 +24,111 @@ _Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """The messages that open every rollout of a benchmark.
+class Turn:
+    """A message of a prompt as a template: its role, and a text or parts ({type, and one of text, url, path}, each a template)."""
 
-    `system` and `user` are templates: `{question}` stands for the row's field `question`, `{{` and `}}` for single braces.
-    `system=""` sends an empty system message, None sends none. `source` says where the text was written (a file, or file and line) and
-    begins each error.
+    role: str
+    content: str | tuple[Mapping[str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Role and content."""
+        return {"role": self.role, "content": self.content if isinstance(self.content, str) else [dict(part) for part in self.content]}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The messages that open every rollout of a benchmark, and its tools.
+
+    In this order: `system`, `messages` (worked examples, or parts that are more than text), what the row's field `field` holds (messages as
+    they are), `user`. They are templates: `{question}` stands for the row's field `question`, `{{` and `}}` for single braces.
+    `system=""` sends an empty system message, None sends none. `tools` names the row's field that holds the tools. `source` says where
+    the text was written (a file, or file and line) and begins each error; paths in parts are relative to `folder`.
     Raises ConfigError on a placeholder that is more than a field name: attributes, indices and format specifications are not supported.
     """
 
     system: str | None
     user: str | None
     source: str
-    _system: _Parts | None = field(init=False, repr=False, compare=False)
-    _user: _Parts | None = field(init=False, repr=False, compare=False)
+    messages: tuple[Turn, ...] = ()
+    field: str | None = None
+    tools: str | None = None
+    folder: str | None = None
+    _parts: Mapping[str, _Parts] = dataclass_field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, text in (("system", self.system), ("user", self.user)):
-            object.__setattr__(self, f"_{name}", None if text is None else _parse(text, f"{self.source}: prompt {name!r}"))
+        texts = {"system": self.system, "user": self.user}
+        for number, turn in enumerate(self.messages):
+            if isinstance(turn.content, str):
+                texts[f"messages[{number}]"] = turn.content
+            else:
+                for place, part in enumerate(turn.content):
+                    texts |= {f"messages[{number}].content[{place}].{key}": text for key, text in part.items() if key != "type"}
+        parts = {name: _parse(text, f"{self.source}: prompt {name!r}") for name, text in texts.items() if text is not None}
+        object.__setattr__(self, "_parts", parts)
 
     @property
     def fields(self) -> frozenset[str]:
-        """The row fields that the templates use."""
-        return frozenset(name for parts in (self._system, self._user) if parts is not None for name in parts[1::2])
+        """The row fields that the prompt needs."""
+        own = [name for name in (self.field,) if name is not None]
+        return frozenset([*own, *(name for parts in self._parts.values() for name in parts[1::2])])
 
     def render(self, task: Task) -> tuple[Message, ...]:
         """The messages for `task`, every value as `str()` gives it. Raises DataError naming row and field where one is absent or null."""
-        messages = []
-        if self._system is not None:
-            messages.append(Message("system", _fill(self._system, task)))
-        if self._user is not None:
-            messages.append(Message("user", _fill(self._user, task)))
-        return tuple(messages)
+        return self.request(task).messages
+
+    def request(self, task: Task) -> Request:
+        """The messages, the tools and the sampling of the row itself. Raises DataError as `render` does."""
+        messages = [Message("system", _fill(self._parts["system"], task))] if self.system is not None else []
+        for number, turn in enumerate(self.messages):
+            messages.append(Message(turn.role, self._content(f"messages[{number}]", turn.content, task)))  # type: ignore[arg-type]
+        own = Request(())
+        if self.field is not None:
+            own = request_of(task[self.field], f"{_where(task)}, field {self.field!r}")
+            messages += own.messages
+        if self.user is not None:
+            messages.append(Message("user", _fill(self._parts["user"], task)))
+        tools = own.tools
+        if self.tools is not None:
+            tools = tools_of(task[self.tools], f"{_where(task)}, field {self.tools!r}")
+        return Request(tuple(messages), tools, own.sampling)
+
+    def _content(self, name: str, content: str | tuple[Mapping[str, str], ...], task: Task) -> str | tuple[Part, ...]:
+        if isinstance(content, str):
+            return _fill(self._parts[name], task)
+        parts = []
+        for place, part in enumerate(content):
+            values = {key: _fill(self._parts[f"{name}.content[{place}].{key}"], task) for key in part if key != "type"}
+            if "path" in values:
+                values["path"] = self._inside(values["path"], task)
+            parts.append(Part(part["type"], **values))  # type: ignore[arg-type]
+        return tuple(parts)
+
+    def _inside(self, path: str, task: Task) -> str:
+        folder = Path(self.folder or ".").resolve()
+        full = (folder / path).resolve()
+        # The path may come from a row: data must not send a file of the user's.
+        if not full.is_relative_to(folder):
+            raise DataError(f"{_where(task)}: the file {path!r} lies outside the benchmark's folder")
+        return str(full)
 
     def to_json(self) -> dict[str, Any]:
-        """System, user and source as a JSON object."""
-        return {"system": self.system, "user": self.user, "source": self.source}
+        """All of it but what follows from the rest, as a JSON object."""
+        return {**self.content(), "source": self.source, "folder": self.folder}
+
+    def content(self) -> dict[str, Any]:
+        """What can move a score: the templates, and the names of the fields."""
+        more = {"messages": [turn.to_json() for turn in self.messages], "field": self.field, "tools": self.tools}
+        return {"system": self.system, "user": self.user, **{name: value for name, value in more.items() if value}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Prompt:
         """The prompt that `to_json` wrote."""
-        return cls(data["system"], data["user"], data["source"])
+        turns = []
+        for turn in data.get("messages") or ():
+            content = turn["content"]
+            turns.append(Turn(turn["role"], content if isinstance(content, str) else tuple(dict(part) for part in content)))
+        more = {name: data.get(name) for name in ("field", "tools", "folder")}
+        return cls(data["system"], data["user"], data["source"], tuple(turns), **more)
 
 
 def _parse(text: str, where: str) -> _Parts:
@@ -87,9 +154,13 @@ def _fill(parts: _Parts, task: Task) -> str:
         name = parts[index]
         # A loaded row knows its own line and raises a better sentence itself than this one.
         if name not in task.fields and not hasattr(type(task.fields), "__missing__"):
-            raise DataError(f"{task.benchmark}, task {task.id!r} (row {task.index + 1}): no field {name!r}, which the prompt needs")
+            raise DataError(f"{_where(task)}: no field {name!r}, which the prompt needs")
         value = task.fields[name]
         if value is None:
-            raise DataError(f"{task.benchmark}, task {task.id!r} (row {task.index + 1}): field {name!r} is null, and the prompt needs it")
+            raise DataError(f"{_where(task)}: field {name!r} is null, and the prompt needs it")
         filled[index] = str(value)
     return "".join(filled)
+
+
+def _where(task: Task) -> str:
+    return f"{task.benchmark}, task {task.id!r} (row {task.index + 1})"

@@ -18,7 +18,7 @@ from pytest_gym.errors import ConfigError, GymError, VerifierError
 from pytest_gym.harnesses import Harness, load_harness
 from pytest_gym.index import open_indexed
 from pytest_gym.prepare import prepare
-from pytest_gym.records import Rollout, Task, Verdict
+from pytest_gym.records import Message, Rollout, Task, Verdict
 from pytest_gym.settings import Settings
 from pytest_gym.verify import Verifier, check_needs, check_options
 
@@ -43,7 +43,7 @@ class Selected:
         coroutine: Coroutine[Any, Any, Verdict] = self.verifier(task, rollout, *self._resources(), **self.options)
         return coroutine
 
-    def reference(self, task: Task) -> str | None:
+    def reference(self, task: Task) -> str | Message | None:
         """A perfect answer to the task, where the row or the verifier names one."""
         return self.verifier.reference_text(task, self.options)
 
@@ -52,7 +52,8 @@ class Selected:
         field = self.options.get("field")
         value = task.get(field) if isinstance(field, str) else task.get("expected_answer")
         try:
-            return str(value) if value is not None else self.reference(task) or ""
+            reference = None if value is not None else self.reference(task)
+            return str(value) if value is not None else _in_short(reference)
         except GymError:
             # Only what a failure report shows beside the answer: it must not hide the failure.
             return ""
@@ -147,3 +148,11 @@ def default_cache() -> Path:
 
     own = os.environ.get("GYM_CACHE")
     return Path(own).expanduser() if own else Path(platformdirs.user_cache_dir("pytest-gym"))
+
+
+def _in_short(answer: str | Message | None) -> str:
+    """An answer as a failure report shows it: its text, then its tool calls as `name(arguments)`."""
+    if answer is None or isinstance(answer, str):
+        return answer or ""
+    text = answer.content if isinstance(answer.content, str) else ""
+    return "\n".join([*filter(None, [text]), *(f"{call.name}({call.raw})" for call in answer.tool_calls)])

@@ -97,12 +97,26 @@ AGGREGATE_KEYS: dict[str, Key] = {
     "only": Key("list of texts", ()),
     "weights": Key("text or mapping", None),
 }
-PROMPT_KEYS: dict[str, Key] = {"system": Key("text", None), "user": Key("text", None)}
+PROMPT_KEYS: dict[str, Key] = {
+    "system": Key("text", None),
+    "messages": Key("list of mappings", ()),
+    "field": Key("text", None),
+    "user": Key("text", None),
+    "tools": Key("text", None),
+}
+TURN_KEYS: dict[str, Key] = {"role": Key("text", ..., ("system", "user", "assistant")), "content": Key("text or list of mappings", ...)}
+PART_KEYS: dict[str, Key] = {
+    "type": Key("text", ..., ("text", "image", "audio", "file")),
+    "text": Key("text", None),
+    "url": Key("text", None),
+    "path": Key("text", None),
+}
 
 _MEANS = {
     "text": "a text",
     "list of texts": "a list of texts",
     "text or mapping": "a file name or a mapping",
+    "text or list of mappings": "a text or a list of parts",
     "mapping": "a mapping",
     "list of mappings": "a list of mappings",
     "count": "a whole number of at least 1",
@@ -157,6 +171,8 @@ def _fits(value: Any, kind: str) -> bool:
             return isinstance(value, dict)
         case "list of mappings":
             return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+        case "text or list of mappings":
+            return isinstance(value, str) or _fits(value, "list of mappings")
         case "count":
             return isinstance(value, int) and not isinstance(value, bool) and value >= 1
         case "number":

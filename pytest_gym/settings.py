@@ -91,6 +91,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sampling.response_format", "mapping", None, "Structured output, in the form of Chat Completions for every API", True),
     Setting("sampling.logprobs", "flag", None, "Ask for the log probability of each token, and keep them with the rollout", True),
     Setting("sampling.top_logprobs", "integer", None, "Ask for the likeliest tokens in each place as well", True, low=0, high=20),
+    Setting("sampling.tool_choice", "any", None, "Whether a tool must be called, in the form of Chat Completions for every API", True),
+    Setting("sampling.parallel_tool_calls", "flag", None, "Whether one answer may call several tools", True),
     Setting("sampling.stream", "flag", None, "Have answers streamed, which measures the time to the first token and the tokens per second"),
     Setting("sampling.extra_body.*", "any", None, "Any further key of the request body, for example sampling.extra_body.top_k", True),
     Setting("client.timeout", "number", 600.0,
@@ -148,6 +150,13 @@ class Settings:
             else:
                 datasets = tuple(replace(spec, num_repeats=value) for spec in datasets)
         return replace(benchmark, sampling=sampling, verifier_options=options, datasets=datasets)
+
+    def sampling_set(self, benchmark: str) -> tuple[str, ...]:
+        """The keys of a benchmark's sampling that were set, for it or for all."""
+        own = f"{benchmark}.sampling."
+        names = [name.removeprefix(own) if name.startswith(own) else name.removeprefix("sampling.") for name in self.values
+                 if name.startswith((own, "sampling."))]  # fmt: skip
+        return tuple(dict.fromkeys(name.split(".")[0] for name in names))
 
     @staticmethod
     def moves_scores(name: str) -> bool:

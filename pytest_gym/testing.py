@@ -143,9 +143,11 @@ def _complaint(kind: str, verdict: Verdict, again: Verdict, may_score: bool) -> 
 
 def _references(verifier: Verifier, full: Sequence[Case], options: Mapping[str, Any]) -> Iterator[Case]:
     for fields, _ in full:
-        text = verifier.reference_text(Task("0000", 0, "test", fields), options)
-        if text is not None:
-            yield fields, text
+        answer = verifier.reference_text(Task("0000", 0, "test", fields), options)
+        if isinstance(answer, Message):
+            yield fields, Rollout((answer,), str(answer.content), tool_calls=answer.tool_calls, attempts=1)
+        elif answer is not None:
+            yield fields, answer
 
 
 def _load(path: Path, caller: Path) -> Verifier:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gym.errors import ConfigError, GymError, VerifierError, did_you_mean
-from pytest_gym.records import Rollout, Task, Verdict
+from pytest_gym.records import Message, Rollout, Task, Verdict
 
 RESOURCES = ("files",)
 AggregateFunction = typing.TypeVar("AggregateFunction", bound=Callable[..., Any])
-ReferenceFunction = typing.TypeVar("ReferenceFunction", bound=Callable[..., "str | None"])
+ReferenceFunction = typing.TypeVar("ReferenceFunction", bound=Callable[..., "str | Message | None"])
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Verifier:
         self.__module__ = function.__module__
         self.needs = dict(needs or {})
         self.is_async = inspect.iscoroutinefunction(function)
-        self._reference: Callable[..., str | None] | None = None
+        self._reference: Callable[..., str | Message | None] | None = None
         self.aggregates: dict[str, CorpusMetric] = {}
         parameters = list(inspect.signature(function).parameters.values())
         hints = typing.get_type_hints(function)
@@ -89,7 +89,10 @@ class Verifier:
         return self.function(task, rollout, *resources, **options)
 
     def reference(self, function: ReferenceFunction) -> ReferenceFunction:
-        """Decorator: `(task, *, options…) -> str` says what a perfect answer to a task looks like (None: it has none)."""
+        """Decorator: `(task, *, options…) -> str` says what a perfect answer to a task looks like (None: it has none).
+
+        It may also be a `Message`, whose tool calls are the answer.
+        """
         self._reference = function
         return function
 
@@ -117,11 +120,16 @@ class Verifier:
 
         return declare
 
-    def reference_text(self, task: Task, options: Mapping[str, Any]) -> str | None:
-        """A perfect answer to `task`: the row's own `reference_response`, else what `@verifier.reference` says, else None."""
+    def reference_text(self, task: Task, options: Mapping[str, Any]) -> str | Message | None:
+        """A perfect answer to `task`: the row's own `reference_response`, else what `@verifier.reference` says, else None.
+
+        A text, or a message where it is more than that: tool calls. In a row a message has the form of Chat Completions.
+        """
         own = task.get("reference_response")
         if isinstance(own, str):
             return own
+        if isinstance(own, Mapping):
+            return Message.from_json({"role": "assistant", **own})
         if self._reference is None:
             return None
         wanted = inspect.signature(self._reference).parameters

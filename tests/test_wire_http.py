@@ -17,6 +17,7 @@ from pytest_gym.model import WIRES, load_wire
 from pytest_gym.model.client import Client, ClientOptions
 from pytest_gym.model.handle import CaseModel
 from pytest_gym.records import Message, Part, Rollout, Usage
+from pytest_gym.request import Request
 from tests.endpoint import Endpoint, asked, speak, sse
 from tests.spoken import BODIES, CALLING, EVENTS, Events, Said, can_say, responses_body, whole
 
@@ -34,7 +35,7 @@ def case(endpoint: Endpoint, api: str, talk: Callable[[CaseModel], Any], *, key:
         wire = load_wire(api)
         settings = ClientOptions(endpoint.url, concurrency=4, timeout=10, max_retries=retries, rate_limit_wait=0)
         async with Client(settings, path=wire.path, headers=wire.headers(key), key=key) as client:
-            return await talk(CaseModel(client, wire, "m", QUESTION, sampling))
+            return await talk(CaseModel(client, wire, "m", Request(QUESTION), sampling))
 
     return asyncio.run(main())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_gym.errors import ConfigError, did_you_mean
-from pytest_gym.records import FinishReason, Message, Rollout, Task, TokenLogprob, Usage
+from pytest_gym.records import FinishReason, Json, Message, Rollout, Task, TokenLogprob, Usage
 from pytest_gym.verify import load_module
 
 
@@ -39,6 +39,10 @@ class Model(Protocol):
     @property
     def prompt(self) -> tuple[Message, ...]:
         """The benchmark's prompt rendered for this task."""
+
+    @property
+    def tools(self) -> tuple[Json, ...] | None:
+        """The tools that this task offers, in Chat Completions' form, or None."""
 
     async def ask(self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] | None = None) -> Reply:
         """Send the conversation and wait for the answer, retries included. Raises ModelError where none can be had."""

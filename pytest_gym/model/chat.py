@@ -15,7 +15,7 @@ from typing import Any
 from pytest_gym.harnesses import Reply
 from pytest_gym.model import attachments
 from pytest_gym.model.answer import apart, count_in, logprobs_of, text_of, with_calls
-from pytest_gym.model.sampling import alternatives, parameters, with_extra
+from pytest_gym.model.sampling import alternatives, parameters, tool_choice, with_extra
 from pytest_gym.records import FinishReason, Json, Message, Part, ToolCall, Usage
 
 _NAMES = {name: name for name in ("temperature", "top_p", "max_tokens", "seed", "stop")}
@@ -57,6 +57,10 @@ class Chat:
         if tools:
             body["tools"] = list(tools)
         body.update(parameters(sampling, _NAMES, "Chat Completions"))
+        if tools and (choice := tool_choice(sampling)) is not None:
+            body["tool_choice"] = {"type": "function", "function": {"name": choice[1:]}} if choice.startswith("=") else choice
+        if tools and sampling.get("parallel_tool_calls") is not None:
+            body["parallel_tool_calls"] = sampling["parallel_tool_calls"]
         if (wanted := sampling.get("response_format")) is not None:
             body["response_format"] = wanted
         if (top := alternatives(sampling)) is not None:

@@ -11,13 +11,14 @@ from pytest_gym.harnesses import Reply
 from pytest_gym.model import Wire
 from pytest_gym.model.client import Client
 from pytest_gym.records import Message, Rollout, Usage
+from pytest_gym.request import Request
 
 
 class CaseModel:
     """The model as one case sees it; implements `pytest_gym.Model`."""
 
-    def __init__(self, client: Client, wire: Wire, name: str, prompt: tuple[Message, ...], sampling: Mapping[str, Any]) -> None:
-        self.prompt = prompt
+    def __init__(self, client: Client, wire: Wire, name: str, request: Request, sampling: Mapping[str, Any]) -> None:
+        self.prompt, self.tools = request.messages, request.tools
         self.attempts = 0
         self.latency_s = 0.0
         self.reported: str | None = None

@@ -15,7 +15,7 @@ from typing import Any
 from pytest_gym.harnesses import Reply
 from pytest_gym.model import attachments
 from pytest_gym.model.answer import apart, count_in, text_of, with_calls
-from pytest_gym.model.sampling import alternatives, function_of, json_schema, parameters, refusal, with_extra
+from pytest_gym.model.sampling import alternatives, function_of, json_schema, parameters, refusal, tool_choice, with_extra
 from pytest_gym.records import FinishReason, Json, Message, Part, ToolCall, Usage
 
 MAX_TOKENS = 4096
@@ -58,6 +58,11 @@ class Messages:
         if tools:
             body["tools"] = [_tool(tool) for tool in tools]
         body.update(parameters(sampling, _NAMES, "Messages"))
+        if tools and (choice := tool_choice(sampling)) is not None:
+            kinds = {"auto": "auto", "none": "none", "required": "any"}
+            body["tool_choice"] = {"type": "tool", "name": choice[1:]} if choice.startswith("=") else {"type": kinds[choice]}
+        if tools and sampling.get("parallel_tool_calls") is False:
+            body["tool_choice"] = {**body.get("tool_choice", {"type": "auto"}), "disable_parallel_tool_use": True}
         if isinstance(stop := body.get("stop_sequences"), str):
             body["stop_sequences"] = [stop]
         if alternatives(sampling) is not None:

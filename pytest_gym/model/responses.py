@@ -13,7 +13,7 @@ from typing import Any
 from pytest_gym.harnesses import Reply
 from pytest_gym.model import attachments
 from pytest_gym.model.answer import apart, count_in, logprobs_of, text_of, with_calls
-from pytest_gym.model.sampling import alternatives, function_of, json_schema, parameters, with_extra
+from pytest_gym.model.sampling import alternatives, function_of, json_schema, parameters, tool_choice, with_extra
 from pytest_gym.records import FinishReason, Json, Message, Part, TokenLogprob, ToolCall, Usage
 
 _NAMES = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "max_output_tokens"}
@@ -45,6 +45,10 @@ class Responses:
         if tools:
             body["tools"] = [_tool(tool) for tool in tools]
         body.update(parameters(sampling, _NAMES, "Responses"))
+        if tools and (choice := tool_choice(sampling)) is not None:
+            body["tool_choice"] = {"type": "function", "name": choice[1:]} if choice.startswith("=") else choice
+        if tools and sampling.get("parallel_tool_calls") is not None:
+            body["parallel_tool_calls"] = sampling["parallel_tool_calls"]
         if (wanted := json_schema(sampling)) is not None:
             body["text"] = {"format": {"type": wanted[0], **wanted[1]}}
         if (top := alternatives(sampling)) is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # What each wire writes in a form of its own.
-_BY_HAND = ("extra_body", "stream", "response_format", "logprobs", "top_logprobs")
+_BY_HAND = ("extra_body", "stream", "response_format", "logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls")
 
 
 def parameters(sampling: Mapping[str, Any], names: Mapping[str, str], api: str) -> dict[str, Any]:
@@ -60,6 +60,20 @@ def json_schema(sampling: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | Non
     if kind == "json_schema" and not isinstance(inner.get("schema"), Mapping):
         raise ValueError("sampling.response_format: json_schema has no 'schema'")
     return kind, dict(inner)
+
+
+def tool_choice(sampling: Mapping[str, Any]) -> str | None:
+    """`auto`, `none`, `required`, or the name of the function that must be called behind `=`; None where nothing is set.
+
+    Chat Completions' form and Responses' flat one are read. Raises ValueError for anything else.
+    """
+    said = sampling.get("tool_choice")
+    if said is None or said in ("auto", "none", "required"):
+        return None if said is None else str(said)
+    function = said.get("function", said) if isinstance(said, Mapping) else None
+    if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+        return f"={function['name']}"
+    raise ValueError('sampling.tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": …}}')
 
 
 def with_extra(body: dict[str, Any], sampling: Mapping[str, Any]) -> dict[str, Any]:
