@@ -273,9 +273,10 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _row_id(row: Mapping[str, Any], number: int, where: str) -> str:
-    if "id" not in row:
+    # Rows of NeMo Gym have one or the other.
+    if "id" not in row and not isinstance(row.get("uuid"), str):
         return f"{number - 1:04d}"
-    value = row["id"]
+    value = row["id"] if "id" in row else row["uuid"]
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise DataError(f"{where}: the id of a row must be a text or a whole number, not {value!r:.80}")
     return str(value)

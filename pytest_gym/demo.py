@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from pytest_gym.errors import GymError
+from pytest_gym.model.chat import Chat
 from pytest_gym.plan import Plan
 from pytest_gym.records import Json, Message, Task
 
@@ -39,7 +40,12 @@ class DemoServer:
             tasks = [planned.task(position) for position in range(len(planned.rows))]
             texts = [_message(references[planned.benchmark.name](task)) for task in tasks]
             for number, (task, text) in enumerate(zip(tasks, texts, strict=True)):
-                key = _prompt_key([message.to_json() for message in planned.benchmark.prompt.render(task)])
+                try:
+                    # As the wire sends them: parts have another form there.
+                    key = _prompt_key(Chat().request("demo", planned.benchmark.prompt.render(task), {}, None)["messages"])
+                except ValueError:
+                    # What cannot be sent (a file that is not there) is the case's own error when it is asked.
+                    continue
                 others = [other for other in texts[number + 1 :] + texts[:number] if other != text]
                 wrong = others[0] if others else _NO_IDEA
                 self._answers[key] = (text, wrong, _skill(f"{planned.benchmark.name}/{task.id}"))

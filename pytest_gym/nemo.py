@@ -7,8 +7,10 @@ Not here: how the YAML resolves (nemo_config), and judging.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ BAKED = "responses_create_params"
 
 # Servers whose rule one of our verifiers has under another name; any other server's verifier would have the server's own name.
 VERIFIERS: Mapping[str, str] = {"math_with_judge": "math"}
-# Agents that ask once; any other agent's harness would have the agent's own name.
-HARNESSES = {"simple_agent": "single_turn"}
+# Agents that ask once where no tools are run: single steps are judged by the calls that the model asks for. Any other agent's harness would
+# have the agent's own name.
+HARNESSES = {"simple_agent": "single_turn", "non_executing_simple_agent": "single_turn", "tool_simulation_agent": "single_turn"}
 
 _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "max_output_tokens": "max_tokens"}
 
@@ -121,6 +124,22 @@ def read_nemo(files: ConfigFiles, path: Path, root: Path) -> Benchmark | None:
         root=root,
         nemo=said,
     )
+
+
+def with_rows_prompt(benchmark: Benchmark, spec: DatasetSpec) -> Benchmark:
+    """The benchmark with the prompt that the rows of a split want: example rows bring their messages also where there is a template.
+
+    Told from the first row: NeMo Gym allows no mixture. A file that is not there, or no JSON, is told of when it is opened.
+    """
+    try:
+        with (benchmark.folder / spec.path).open("rb") as file:
+            row = json.loads(file.readline())
+    except (OSError, ValueError):
+        return benchmark
+    params = row.get(BAKED) if isinstance(row, dict) else None
+    if benchmark.prompt.field is not None or not isinstance(params, dict) or not params.get("input"):
+        return benchmark
+    return replace(benchmark, prompt=Prompt(None, None, benchmark.prompt.source, field=BAKED))
 
 
 def _agents(config: NemoConfig) -> dict[str, tuple[str, Block, Place]]:
@@ -222,7 +241,7 @@ def _spec(path: Path, root: Path, dataset: Mapping[str, Any]) -> DatasetSpec:
 def _prompt(config: NemoConfig, files: ConfigFiles, dataset: Mapping[str, Any], place: Place) -> Prompt:
     name = dataset.get("prompt_config")
     if name is None:
-        return Prompt(None, None, str(place))
+        return Prompt(None, None, str(place), field=BAKED)
     file = config.find(str(name), place, "prompt_config")
     said = files.parse(file)
     for key in ("system", "user"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_gym.errors import DataError
@@ -16,6 +16,7 @@ from pytest_gym.records import Json, Message, Part, ToolCall
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "max_output_tokens": "max_tokens"}
+_AUDIO = ("audio_url", "audio_data", "audio_path")
 _ELSEWHERE = ("previous_response_id", "prompt", "conversation")
 
 
@@ -38,6 +39,7 @@ def request_of(value: Any, where: str) -> Request:
             if value.get(name) is not None:
                 raise DataError(f"{where}: {name!r} refers to what is kept elsewhere; a row must hold its whole prompt")
         messages = _messages(value.get("input"), f"{where}.input")
+        messages = _with_audio(messages, value.get("metadata"))
         if isinstance(instructions := value.get("instructions"), str):
             messages = (Message("system", instructions), *messages)
         return Request(messages, tools_of(value.get("tools"), f"{where}.tools"), _sampling(value, where))
@@ -138,6 +140,18 @@ def _part(part: Any, where: str) -> Part:
     if kind in ("image", "audio", "file") and isinstance(part.get("path"), str):
         return Part(kind, path=part["path"], sha256=part.get("sha256"))
     raise DataError(f"{where}: {_shown(part)} is no part of a message; there are text, image_url, input_text, input_image and input_audio")
+
+
+def _with_audio(messages: tuple[Message, ...], metadata: Any) -> tuple[Message, ...]:
+    """NeMo Gym's side channel: `metadata` names audio, a `data:` url or a file, that belongs to the last user turn."""
+    said = [(key, metadata[key]) for key in _AUDIO if isinstance(metadata.get(key), str)] if isinstance(metadata, Mapping) else []
+    last = max((number for number, message in enumerate(messages) if message.role == "user"), default=-1)
+    if not said or last < 0:
+        return messages
+    old = messages[last].content
+    parts = (Part("text", text=old),) if isinstance(old, str) else old
+    heard = tuple(Part("audio", path=value) if key == "audio_path" else Part("audio", url=value) for key, value in said)
+    return (*messages[:last], replace(messages[last], content=(*parts, *heard)), *messages[last + 1 :])
 
 
 def _reasoning(item: Mapping[str, Any]) -> str | None:

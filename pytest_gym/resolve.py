@@ -17,6 +17,7 @@ from pytest_gym.dataset import Dataset
 from pytest_gym.errors import ConfigError, GymError, VerifierError
 from pytest_gym.harnesses import Harness, load_harness
 from pytest_gym.index import open_indexed
+from pytest_gym.nemo import with_rows_prompt
 from pytest_gym.prepare import prepare
 from pytest_gym.records import Message, Rollout, Task, Verdict
 from pytest_gym.settings import Settings
@@ -87,9 +88,10 @@ def select(catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, dem
     verifier = _verifier(catalogue, benchmark, where)
     options = check_options(verifier, {**served_options(verifier, benchmark), **benchmark.verifier_options}, where)
     check_needs(verifier)
+    spec = benchmark.dataset(split)
     return Selected(
-        benchmark=benchmark,
-        spec=benchmark.dataset(split),
+        benchmark=with_rows_prompt(benchmark, spec) if benchmark.nemo else benchmark,
+        spec=spec,
         verifier=verifier,
         options=options,
         harness=load_harness(benchmark.harness, catalogue.roots, where),

@@ -16,7 +16,9 @@ import scipy.special  # noqa: F401
 import pytest_gym.bounded
 import pytest_gym.configure
 import pytest_gym.demo
-import pytest_gym.session  # noqa: F401
+import pytest_gym.derived
+import pytest_gym.session
+import pytest_gym.table  # noqa: F401
 from tests.endpoint import Endpoint, chat
 
 CONFIG = """

@@ -11,9 +11,12 @@ from pytest_gym.catalogue import Catalogue, builtin_root
 from pytest_gym.config import ConfigFiles
 from pytest_gym.discovery import show_command
 from pytest_gym.errors import GymError
+from pytest_gym.model.chat import Chat
 from pytest_gym.nemo import name_of
 from pytest_gym.nemo_config import NemoConfig
 from pytest_gym.prepare import prepare
+from pytest_gym.records import Message, Part
+from pytest_gym.request import request_of
 from pytest_gym.resolve import select
 
 from .conftest import sources
@@ -295,3 +298,55 @@ def test_rows_that_are_not_there_yet(checkout, tmp_path):
     assert "the dataset 'benchmarks/sums/data/sums.jsonl' of sums is not there: NeMo Gym makes it with benchmarks/sums/prepare.py (" in str(
         caught.value
     )
+
+
+# Servers without a benchmark of their own, by the config to take.
+OWN_CONFIGS = {
+    "calendar": "calendar",
+    "indirect_prompt_injection": "indirect_prompt_injection",
+    "single_step_tool_use_with_argument_comparison": "single_step_tool_use_with_argument_comparison",
+    "structeval": "structeval/structeval_nonrenderable",
+    "structured_outputs": "structured_outputs/structured_outputs_v3",
+    "xlam_fc": "xlam_fc",
+}
+
+
+def test_one_benchmark_of_each_verifier_runs_on_its_examples(pytester):
+    root = sources() / "nemo_gym_checkout"
+    if not root.is_dir():
+        pytest.skip("needs a checkout of NeMo Gym's configs below GYM_SOURCES")
+    catalogue = Catalogue([root, builtin_root()])
+    chosen: dict[str, str] = {}
+    for name in (*(one.name for one in catalogue.all() if one.nemo), *(f"resources_servers/{name}" for name in OWN_CONFIGS.values())):
+        benchmark = catalogue.benchmark(name)
+        try:
+            selected = select(catalogue, benchmark, split="example", demo=True, where="here")
+        except GymError:
+            continue
+        chosen.setdefault(selected.verifier.name, name)
+    assert {"math", "mcqa", "graphwalks", "mrcr", "ruler", "ruler2", "xlam_fc"} < set(chosen), "their packages are always there"
+    words = (f"--gym-path={root}", f"--gym-benchmark={','.join(chosen.values())}", "--gym-demo", "--gym-split=example", "--gym-repeats=1")
+    result = pytester.runpytest_inprocess(*words, "--gym-output=run", "-p", "no:cacheprovider")
+    summary = json.loads((pytester.path / "run" / "summary.json").read_text())["benchmarks"]
+    assert result.ret == 0, result.outlines[-30:]
+    told = {name: (entry["cases"], entry["missing"]) for name, entry in summary.items()}
+    assert all(cases >= 5 and missing == 0 for cases, missing in told.values()), told
+    passed = {name: sum(json.loads(line)["passed"] for line in result_lines(pytester, name)) for name in told}
+    print(passed)
+    assert sum(count > 0 for count in passed.values()) >= len(passed) - 2, passed
+
+
+def result_lines(pytester, name):
+    return [line for line in (pytester.path / "run" / "rollouts.jsonl").read_text().splitlines() if json.loads(line)["benchmark"] == name]
+
+
+def test_audio_of_the_side_channel():
+    params = {"input": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "?"}]}
+    params |= {"metadata": {"audio_url": "data:audio/wav;base64,UQ=="}}
+    heard = (Part("text", text="Hi"), Part("audio", url="data:audio/wav;base64,UQ=="))
+    assert request_of(params, "row").messages == (Message("user", heard), Message("assistant", "?"))
+    (sent, _) = Chat().request("m", request_of(params, "row").messages, {}, None)["messages"]
+    assert sent["content"][1] == {"type": "input_audio", "input_audio": {"data": "UQ==", "format": "wav"}}
+    broken = {**params, "metadata": {"audio_url": "data:audio/wav;base64,!"}}
+    with pytest.raises(ValueError, match="a part of type 'audio' has a data url that is no base64"):
+        Chat().request("m", request_of(broken, "row").messages, {}, None)

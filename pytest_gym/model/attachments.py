@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,9 @@ MEDIA_TYPES = {
 """Media type by suffix: our own table, because that of the system differs between machines."""
 
 
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
+
+
 class Attachment(NamedTuple):
     """A file that was read: its name without folders, its media type, its bytes."""
 
@@ -52,7 +56,16 @@ class Attachment(NamedTuple):
 
 
 def read(part: Part) -> Attachment:
-    """The file of a part. Raises ValueError where it is absent, unreadable, of unknown type, or not the one that was meant."""
+    """The file of a part, or what its `data:` url holds.
+
+    Raises ValueError where it is absent, unreadable, of unknown type, or not the one that was meant.
+    """
+    if part.url is not None and (match := _DATA_URL.match(part.url)):
+        try:
+            content = base64.b64decode(part.url[match.end() :], validate=True)
+        except ValueError as error:
+            raise ValueError(f"a part of type {part.type!r} has a data url that is no base64: {error}") from None
+        return Attachment(part.type, match[1].lower().replace("/x-", "/"), content)
     if part.path is None:
         raise ValueError(f"a part of type {part.type!r} has neither a url nor a path")
     path = Path(part.path)

@@ -243,13 +243,13 @@ def _part(part: Part) -> Json:
         return {"type": "text", "text": part.text or ""}
     if part.type == "image":
         return {"type": "image_url", "image_url": {"url": attachments.image_url(part)}}
-    if part.url is not None:
+    if part.url is not None and not part.url.startswith("data:"):
         raise ValueError(f"Chat Completions takes no url for a part of type {part.type!r}: give its path")
     file = attachments.read(part)
     if part.type == "file":
         return {"type": "file", "file": {"filename": file.name, "file_data": file.data_url}}
     if file.media_type not in _AUDIO:
-        raise ValueError(f"{part.path} is no audio: its suffix says {file.media_type}")
+        raise ValueError(f"{part.path or 'a data url'} is no audio that can be sent: it says {file.media_type}")
     return {"type": "input_audio", "input_audio": {"data": file.base64, "format": _AUDIO[file.media_type]}}
 
 
