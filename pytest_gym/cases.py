@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_gym.plan import Planned
+from pytest_gym.plan import Planned, task_order
 from pytest_gym.records import Rollout, Task, Verdict
 from pytest_gym.report.text import excerpt, printable
 
@@ -26,15 +26,27 @@ class BenchmarkCollector(pytest.Collector):
     body: Body
     wanted: set[str] | None
     only: frozenset[int] | None
+    in_random_order: bool
 
     @classmethod
     def make(
-        cls, session: pytest.Session, planned: Planned, body: Body, wanted: set[str] | None, only: frozenset[int] | None
+        cls,
+        session: pytest.Session,
+        planned: Planned,
+        body: Body,
+        wanted: set[str] | None,
+        only: frozenset[int] | None,
+        *,
+        in_random_order: bool = False,
     ) -> BenchmarkCollector:
-        """The collector of `planned`; `wanted` names the cases that were asked for by id, `only` those of a resumed run; None means all."""
+        """The collector of `planned`; `wanted` names the cases that were asked for by id, `only` those of a resumed run; None means all.
+
+        in_random_order: tasks in the seeded order of `plan.task_order` instead of the dataset's.
+        """
         name = planned.benchmark.name
         collector: BenchmarkCollector = cls.from_parent(session, name=name, nodeid=name)
         collector.planned, collector.body, collector.wanted, collector.only = planned, body, wanted, only
+        collector.in_random_order = in_random_order
         for mark in planned.benchmark.markers:
             collector.add_marker(mark)
         return collector
@@ -42,17 +54,18 @@ class BenchmarkCollector(pytest.Collector):
     def collect(self) -> Iterator[Case]:
         """The cases, the repeats of a task side by side."""
         planned, body, wanted, only = self.planned, self.body, self.wanted, self.only
-        case = planned.first
         shared: dict[str, Any] = {}
-        for name in planned.names:
+        order = task_order(len(planned.names)) if self.in_random_order else range(len(planned.names))
+        for position in order:
+            name, first = planned.names[position], planned.first + position * planned.repeats
             for repeat in range(planned.repeats):
+                case = first + repeat
                 if (wanted is None or f"{name}-r{repeat}" in wanted) and (only is None or case in only):
                     item: Case = Case.from_parent(self, name=f"{name}-r{repeat}", callobj=body, **shared)
                     if not shared:
                         shared = {"fixtureinfo": item._fixtureinfo}
                     item.gym_case = case
                     yield item
-                case += 1
 
 
 class Case(pytest.Function):

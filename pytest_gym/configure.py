@@ -160,6 +160,10 @@ def gate_lines(config: pytest.Config, options: Options, selected: Sequence[Selec
         gate = parse_gate(text, where)
         if gate.needs_baseline and not options.baseline:
             raise ConfigError(f"{where}: {text!r} compares with a baseline: give --gym-baseline=RUN")
+    if options.stop_when_decided is not None:
+        from pytest_gym.sequential import confidence_of  # numpy, which a run needs anyway
+
+        confidence_of(options.stop_when_decided)
     if options.stop_when_decided and not lines:
         raise ConfigError("--gym-stop-when-decided: there is no gate to be decided; give --gym-gate, as in --gym-gate='pass@1 >= 0.8'")
     if options.max_errors is not None:

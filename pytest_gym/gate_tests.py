@@ -16,6 +16,7 @@ import pytest
 
 from pytest_gym.errors import DECIDED, ConfigError
 from pytest_gym.gates import Gate, check_subsets, parse_all, tolerated
+from pytest_gym.plan import ORDER_SEED
 from pytest_gym.report.text import printable
 
 if TYPE_CHECKING:
@@ -99,10 +100,13 @@ class GateTests:
             return
         if self._looked > 0.5 + 0.1 * (started - self._began):
             return
+        from pytest_gym.sequential import all_foreseen, confidence_of
         from pytest_gym.stopping import settled
 
-        scored = self._session.tally().scored()
-        if any(one.left_out for one in scored) and (found := settled(self.gates, scored, self._known())) is not None:
+        scored, confidence = self._session.tally().scored(), confidence_of(self._session.state.options.stop_when_decided or "")
+        known = self._known()
+        found = settled(self.gates, scored, known) if confidence is None else all_foreseen(self.gates, scored, known, confidence)
+        if any(one.left_out for one in scored) and found is not None:
             # What lands from now on is kept, and changes nothing: the verdicts are these.
             self._results, self._stopped = found, True
             engine.stop("all gates are decided", DECIDED)
@@ -112,8 +116,10 @@ class GateTests:
         """For summary and manifest: by which rule the run stopped when its gates were decided, and how many cases that spared."""
         if not self._stopped:
             return {}
+        rule = self._session.state.options.stop_when_decided
+        seed = {"order_seed": ORDER_SEED} if self._session.state.in_random_order else {}
         spared = sum(one.left_out for one in self._session.tally().scored())
-        return {"stopped_when_decided": {"rule": "exact", "not_asked": spared}} if spared else {}
+        return {"stopped_when_decided": {"rule": rule, **seed, "not_asked": spared}} if spared else {}
 
     def closing(self) -> list[str]:
         """What stands below the gates: whether the run stopped early, and a line for each benchmark that the baseline has."""

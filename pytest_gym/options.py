@@ -60,7 +60,11 @@ DECLARED: Sequence[_Option] = (
     _Option("baseline", "text", "RUN", "The run that gates and the scorecard compare with, task by task"),
     _Option("max_errors", "text", "N|P%", "Missing data that gates tolerate: cases, or a share of them (default: 0)"),
     _Option(
-        "stop_when_decided", "flag", None, "Stop asking when no answer that is left can change the verdict on any gate (docs/gates.md)"
+        "stop_when_decided",
+        "text",
+        "99%",
+        "Stop when no answer that is left can change the verdict on any gate, or with a value, when these are that sure (docs/gates.md)",
+        optional="exact",
     ),
     _Option("show_failures", "text", "N", "Failed cases shown in full: a number or 'all' (default: 10)"),
     _Option(
@@ -110,7 +114,7 @@ class Options:
     gate: tuple[str, ...] = ()
     baseline: str | None = None
     max_errors: str | None = None
-    stop_when_decided: bool = False
+    stop_when_decided: str | None = None
     show_failures: str = "10"
     list: str | None = None
     search: str | None = None

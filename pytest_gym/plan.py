@@ -6,6 +6,7 @@ so that it is the same in every process that has the same plan. Not here: how ca
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from pytest_gym.benchmark import Benchmark
 from pytest_gym.dataset import Dataset, node_names
 from pytest_gym.records import Task
 from pytest_gym.shard import Shard
+
+ORDER_SEED = 1
+"""Of the order in which tasks are asked where a sequential test may stop the run."""
 
 
 class CaseKey(NamedTuple):
@@ -160,3 +164,10 @@ class Plan:
                 shard=Shard.from_json(entry["shard"]) if entry["shard"] else None,
             )
         return plan
+
+
+def task_order(tasks: int) -> list[int]:
+    """The seeded random order of so many tasks, the same in every process."""
+    order = list(range(tasks))
+    random.Random(ORDER_SEED).shuffle(order)
+    return order

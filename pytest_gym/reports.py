@@ -39,6 +39,7 @@ class CaseReports:
                     make_body(state.by_name(planned.benchmark.name).expected, misses=state.misses),
                     state.wanted.get(planned.benchmark.name),
                     state.only,
+                    in_random_order=state.in_random_order,
                 )
                 for planned in state.plan.benchmarks
             ]

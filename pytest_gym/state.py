@@ -88,6 +88,11 @@ class GymState:
         """What was selected under a benchmark's name."""
         return next(selected for selected in self.selected if selected.benchmark.name == name)
 
+    @property
+    def in_random_order(self) -> bool:
+        """Whether the tasks are asked in a seeded random order, as a sequential test needs them."""
+        return (self.options.stop_when_decided or "").endswith("%")
+
     def corpora(self, verifier: str) -> list[CorpusMetric]:
         """The corpus metrics of a verifier of this run, by its name."""
         found = [selected.verifier for selected in self.selected if selected.verifier.name == verifier]
