@@ -27,6 +27,8 @@ from pytest_gym.resolve import Selected, select
 from pytest_gym.versions import compare
 
 ALL = "all"
+_TOLD = ("sandbox", "judge")
+"""Resources of a verifier that a user must be told of before a run: `requires` has the same words."""
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Checkup:
         except GymError as error:
             done.findings.append(Finding("config", "fail", str(error)))
             return done
+        done.findings += _resources(selected)
         if not splits:
             done.findings.append(Finding("rows", "fail", "there are neither example rows (data/example.jsonl) nor prepared ones"))
         for each in splits:
@@ -128,3 +131,10 @@ class Checkup:
 
     def _names(self, names: str) -> list[str]:
         return self.catalogue.names() if names.strip() == ALL else self.catalogue.match(names)
+
+
+def _resources(selected: Selected) -> list[Finding]:
+    """A finding where the verifier asks for what the config's `requires` does not tell."""
+    hidden = [name for name in _TOLD if name in selected.verifier.resources and name not in selected.benchmark.requires]
+    what = f"the verifier {selected.verifier.name!r} needs {' and '.join(hidden)}, which the config's requires must say"
+    return [Finding("config", "fail", what)] if hidden else []

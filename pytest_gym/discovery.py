@@ -1,7 +1,7 @@
-"""Discovery: `--gym-list`, `--gym-search` and `--gym-show` as data, and as text for a terminal of 80 to 100 columns.
+"""Discovery: `--gym-list`, `--gym-search` and `--gym-show` as data.
 
-The functions return what is to be printed and print nothing themselves; the options that call them are the plugin's.
-The text has no colour and no control characters, so that it is the same when it is piped.
+The functions return what is to be printed and print nothing themselves; the options that call them are the plugin's. Text is made in
+`report/benchmarks`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +18,13 @@ from pytest_gym.benchmark import Benchmark
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.filters import parse_filter
-from pytest_gym.nemo import BAKED
 from pytest_gym.outlook import expected_se, kind, tokens
-from pytest_gym.schema import DOMAINS
+from pytest_gym.report.benchmarks import broken_text, list_text, search_text, show_text
 from pytest_gym.verify import Verifier, check_needs, check_options, type_name
 
 IsPrepared = Callable[[Benchmark], bool]
 Entry = dict[str, Any]
 
-_SOURCES = 5
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -51,7 +48,7 @@ def list_command(catalogue: Catalogue, expression: str, prepared: IsPrepared, *,
     text = list_text(entries, width=width)
     if expression and not entries:
         text = f"no benchmark matches {expression!r}; pytest --gym-list shows all\n"
-    return Output(text + _broken_text(broken))
+    return Output(text + broken_text(broken))
 
 
 def search_command(catalogue: Catalogue, query: str, *, as_json: bool = False, width: int = 100) -> Output:
@@ -170,173 +167,6 @@ def show(benchmark: Benchmark, verifier: Verifier | GymError, *, prepared: bool)
         "line": benchmark.line,
         **({"nemo": dict(benchmark.nemo)} if benchmark.nemo else {}),
     }
-
-
-def list_text(entries: Sequence[Entry], *, width: int = 100) -> str:
-    """The list as an aligned table, grouped by domain."""
-    if not entries:
-        return "there are no benchmarks\n"
-    head = ("", "rows", "repeats", "judged by", "data", "", "")
-    table = {id(entry): _cells(entry) for entry in entries}
-    widths = [max(len(cells[column]) for cells in (head, *table.values())) for column in range(5)]
-    # A single long name must not push all the others off the screen.
-    widths[0], widths[3] = min(widths[0], 32), min(widths[3], 24)
-    lines: list[str] = []
-    for domain in sorted({entry["domain"] for entry in entries}, key=_domain_order):
-        lines += ["" if lines else _row(head, widths, width), domain]
-        lines += [_row(table[id(entry)], widths, width) for entry in entries if entry["domain"] == domain]
-    count = f"{len(entries)} benchmark{'s' if len(entries) != 1 else ''}"
-    return "\n".join([*lines, "", f"{count}; 'pytest --gym-show=NAME' tells all about one"]) + "\n"
-
-
-def search_text(found: Sequence[Entry], query: str, *, width: int = 100) -> str:
-    """What was found, best first, each with its description."""
-    if not found:
-        return f"nothing matches {query!r}; pytest --gym-list shows all\n"
-    lines = []
-    for entry in found:
-        words = ", ".join(dict.fromkeys((entry["domain"], *entry["tags"], *(f"needs {need}" for need in entry["needs"]))))
-        lines.append(f"{_clean(entry['name'])}  ({words})")
-        lines += _wrapped(entry["description"], width, "    ")
-    return "\n".join(lines) + "\n"
-
-
-def show_text(shown: Mapping[str, Any], *, width: int = 100) -> str:
-    """Everything about a benchmark, as `show` gives it, on a page."""
-    return "\n".join(_show_lines(shown, width)) + "\n"
-
-
-def _show_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
-    dataset, metric, verifier = shown["dataset"], shown["metric"], shown["verifier"]
-    yield _clean(shown["name"])
-    yield from _wrapped(shown["description"], width, "  ")
-    if shown["readme"]:
-        yield ""
-        yield from _wrapped(shown["readme"], width, "  ")
-    yield ""
-    yield _field("domain", shown["domain"])
-    yield _field("tags", ", ".join(shown["tags"]) or "none")
-    yield _field("needs", ", ".join(shown["needs"]) or "nothing beyond a model")
-    if shown["aliases"]:
-        yield _field("also called", ", ".join(shown["aliases"]))
-    yield _field("version", shown["version"])
-    yield _field("config", f"{shown['config']}:{shown['line']}")
-    yield ""
-    rows = "a number not declared" if dataset["rows"] is None else f"{dataset['rows']:,}"
-    yield _field("rows", f"{rows}, {shown['num_repeats']} attempt{'s' if shown['num_repeats'] != 1 else ''} each")
-    yield _field("data", f"{dataset['path']} ({'ready' if dataset['prepared'] else 'prepared on first use'})")
-    loose = (
-        "not frozen upstream: gym.lock records it when it is first prepared"
-        if dataset["sources"]
-        else "not given: the file lives beside the config"
-    )
-    yield _field("sha256", dataset["sha256"] or loose)
-    for source in dataset["sources"][:_SOURCES]:
-        yield _field("source", f"{source['name']}: {source.get('url') or source.get('hf') or 'no address'}")
-    if len(dataset["sources"]) > _SOURCES:
-        yield _field("", f"and {len(dataset['sources']) - _SOURCES} more")
-    yield _field("splits", ", ".join(dataset["splits"]))
-    yield from (_field(name, value) for name, value in _nemo(shown))
-    for name in ("subset", "cluster"):
-        if shown[name]:
-            yield _field(name, f"the row's field {shown[name]!r}")
-    yield ""
-    yield _field("harness", shown["harness"])
-    yield _field("sampling", json.dumps(shown["sampling"]) if shown["sampling"] else "the server's own")
-    bounds = f"{metric['low']:g} to {metric['high']:g}, {metric['direction']} is better, passed from {metric['pass_threshold']:g}"
-    yield _field("headline", f"{metric['headline']} (reward {bounds})")
-    yield _field("verifier", f"{verifier['name']} ({shown['kind']})")
-    yield from _wrapped(verifier.get("error") or verifier["description"], width, " " * 12)
-    for name, option in verifier["options"].items():
-        value = "" if option["value"] == option["default"] and not option["required"] else "  (set here)"
-        yield f"{'':12}{name} = {json.dumps(option['value'])}{value}  {option['type']}"
-    yield from _outlook_lines(shown, width)
-    yield ""
-    yield f"prompt ({shown['prompt']['source']})"
-    for role in ("system", "user"):
-        if shown["prompt"][role] is not None:
-            yield f"  {role}:"
-            yield from (f"    {_clean(line)}".rstrip() for line in shown["prompt"][role].splitlines() or [""])
-
-
-def _outlook_lines(shown: Mapping[str, Any], width: int) -> Iterator[str]:
-    """Published scores, the standard error to expect, and the tokens of a run, where each is known."""
-    se, used = shown.get("expected_se"), shown.get("tokens")
-    if shown["published"] or se or used:
-        yield ""
-    for score in shown["published"]:
-        text = f"{score['model']}: {score['metric']} {score['score']:g}, {score['protocol']} ({score['source']})"
-        yield from _hanging("published", text, width)
-    if se:
-        least = "" if se["at_least"] == se["at_most"] else f", down to {100 * se['at_least']:.1f} if all tasks are alike"
-        repeats = "" if shown["num_repeats"] == 1 else f" with {shown['num_repeats']} attempts each"
-        yield from _hanging("error", f"SE of about {100 * se['at_most']:.1f} points at a score of {se['score']:g}{repeats}{least}", width)
-    if used:
-        most = "no limit on output" if used["output_at_most"] is None else f"at most {used['output_at_most']:,} tokens out"
-        by = "its rows" if used["rows"] == "benchmark" else "the example rows"
-        yield from _hanging("a run", f"{used['requests']:,} requests, about {used['input']:,} tokens in (by {by}), {most}", width)
-
-
-def _hanging(name: str, text: str, width: int) -> list[str]:
-    lines = textwrap.wrap(_clean(text), max(width - 12, 20), break_long_words=False)
-    return [f"{name if number == 0 else '':<12}{line}" for number, line in enumerate(lines)]
-
-
-def _nemo(shown: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """What a config in NeMo Gym's form names, by NeMo Gym's words."""
-    said = shown.get("nemo")
-    if not said:
-        return
-    yield "agent", said["agent"]
-    yield "server", said["resources_server"]
-    yield "judge", said["judge"] or "none"
-    yield "licence", said["licence"] or "not given"
-    yield "prompt file", said["prompt_config"] or f"none: the rows bring their messages in {BAKED}"
-    yield "prepared by", said["prepare_script"] or "not given"
-
-
-def _field(name: str, value: object) -> str:
-    return f"{name:<12}{_clean(str(value))}"
-
-
-def _cells(entry: Entry) -> tuple[str, ...]:
-    needs = f" [needs {', '.join(entry['needs'])}]" if entry["needs"] else ""
-    rows = "?" if entry["rows"] is None else f"{entry['rows']:,}"
-    repeats = "" if entry["num_repeats"] == 1 else f"x{entry['num_repeats']}"
-    return (entry["name"], rows, repeats, entry["kind"], "ready" if entry["prepared"] else "-", entry["description"], needs)
-
-
-def _row(cells: Sequence[str], widths: Sequence[int], width: int) -> str:
-    name, rows, repeats, verifier, data, description, needs = map(_clean, cells)
-    verifier = _cut(verifier, widths[3])
-    line = (
-        f"  {name:<{widths[0]}}  {rows:>{widths[1]}}  {repeats:>{widths[2]}}  {verifier:<{widths[3]}}  {data:<{widths[4]}}  {description}"
-    )
-    # What a benchmark needs stays to be read when its description is cut.
-    return (_cut(line.rstrip(), max(width - len(needs), 40)) + needs).rstrip()
-
-
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
-
-
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(_clean(text), width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
-
-
-def _clean(text: str) -> str:
-    """The text with control characters written out: a config of somebody else's must not command the terminal."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
-def _broken_text(broken: Sequence[str]) -> str:
-    if not broken:
-        return ""
-    return "\n".join(["", f"{len(broken)} cannot be read:", *(f"  {_clean(sentence)}" for sentence in broken)]) + "\n"
-
-
-def _domain_order(domain: str) -> int:
-    return DOMAINS.index(domain) if domain in DOMAINS else len(DOMAINS)
 
 
 def _verifier(benchmark: Benchmark, verifier: Verifier | GymError) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def judge_all(selected: Selected, probes: Sequence[Probe]) -> list[Verdict | Gym
                     return _checked(selected, await selected.call_async(task, rollout_of(answer)))
                 except GymError as error:
                     return error
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     return VerifierError(explain_exception(error, selected.verifier.name, task))
 
         return list(await asyncio.gather(*(one(task, answer) for task, answer in probes)))
@@ -90,7 +90,7 @@ def _judge(selected: Selected, task: Task, answer: Answer) -> Verdict | GymError
         return _checked(selected, selected.call(task, rollout_of(answer)))
     except GymError as error:
         return error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return VerifierError(explain_exception(error, selected.verifier.name, task))
 
 

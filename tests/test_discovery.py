@@ -254,6 +254,20 @@ def test_the_outlook_of_a_run(root):
     assert search(catalogue, "grade_school")[0]["name"] == "gsm8k"
 
 
+def test_show_has_the_whole_prompt(root):
+    prompt = (
+        "prompt_config: {system: S, field: chat, tools: functions, user: 'U {question}', "
+        "messages: [{role: user, content: one}, {role: assistant, content: [{type: text, text: two}]}]}"
+    )
+    config = f"talk:\n  {prompt}\n  verifier: exact_match\n  datasets: [{{path: x.jsonl}}]\n"
+    write(root, {"benchmarks/talk/config.yaml": config})
+    out = show_command(Catalogue([root]), "talk", ready).out
+    assert out.endswith(
+        '  system:\n    S\n  user:\n    one\n  assistant:\n    {"type": "text", "text": "two"}\n'
+        "  the messages in the row's field 'chat'\n  user:\n    U {question}\n  the tools in the row's field 'functions'\n"
+    )
+
+
 def test_show_tells_what_is_wrong_with_the_verifier(root):
     catalogue = Catalogue([root])
     out = show_command(catalogue, "tool_calls", ready, width=300).out

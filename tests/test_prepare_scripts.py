@@ -127,6 +127,8 @@ def test_longcodebench_reads_the_archive_by_length(tmp_path):
         for name in ("LQA/1M.json", "LQA/32K.json", "__MACOSX/LQA/._32K.json"):
             archive.writestr(name, json.dumps([row]))
     got = made("longcodebench/prepare.py", {"LongCodeQA.zip": tmp_path / "x.zip"})
+    script = load_module(ROOT / "longcodebench/prepare.py", "prepare")
+    assert list(script.prepare({"LongCodeQA.zip": tmp_path / "x.zip"}, max_tokens=4)) == [], "about five tokens"
     assert [(each["id"], each["question"], each["expected_answer"]) for each in got] == [
         ("32K-0000", "code and question", "C"),
         ("1M-0000", "code and question", "C"),

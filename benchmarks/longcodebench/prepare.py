@@ -11,13 +11,19 @@ from pytest_gym.tokens import approximate_tokens
 LENGTHS = ("32K", "64K", "128K", "256K", "512K", "1M")
 
 
-def prepare(files: Mapping[str, Path]) -> Iterable[dict[str, Any]]:
-    """The options stand in the prompt, so here they are letters alone; the id is length and number; `n_tokens` is an estimate."""
+def prepare(files: Mapping[str, Path], *, max_tokens: int | None = None) -> Iterable[dict[str, Any]]:
+    """Prompts of at most `max_tokens`, which is an estimate as `n_tokens` is. The id is length and number.
+
+    The options stand in the prompt, so here they are letters alone.
+    """
     with zipfile.ZipFile(files["LongCodeQA.zip"]) as archive:
         members = {Path(name).stem: name for name in archive.namelist() if name.endswith(".json") and not Path(name).name.startswith(".")}
         for length in (length for length in LENGTHS if length in members):
             for number, row in enumerate(json.loads(archive.read(members[length]))):
                 question = row["prompt"].strip()
+                tokens = approximate_tokens(question)
+                if max_tokens is not None and tokens > max_tokens:
+                    continue
                 yield {
                     "id": f"{length}-{number:04d}",
                     "question": question,
@@ -26,5 +32,5 @@ def prepare(files: Mapping[str, Path]) -> Iterable[dict[str, Any]]:
                     "length": length,
                     "repo": row["repo"],
                     "is_hard": row["is_hard"],
-                    "n_tokens": approximate_tokens(question),
+                    "n_tokens": tokens,
                 }
