@@ -2,11 +2,14 @@
 
 A config file is a mapping of blocks. What the keys of a block mean is not known here (benchmark); this module only says which block a file
 gives, and from which file and line each of its values came, so that every error can point there.
+`${env:NAME}` or `${env:NAME,otherwise}` in a value stands for a variable of the environment; what it is becomes part of manifests, so one
+whose name looks like a secret's is refused.
 Scalars follow YAML 1.2's core schema: `true` and `false` are the only booleans, so that `no` stays a language.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +28,8 @@ _MAX_DEPTH = 40
 _MAX_NODES = 200_000
 _INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_VARIABLE = re.compile(r"\$\{env:([^{},]*)(?:,([^{}]*))?\}")
+_SECRET = re.compile(r"(?i)(key|keys|token|secrets?|password|passwd|passphrase|pwd|credentials?|auth|cookie)(_|$)")
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -185,6 +190,8 @@ class _Builder:
         text, tag = event.value, event.tag
         if tag not in (None, "!") and not tag.startswith("tag:yaml.org,2002:"):
             raise self.error(event, f"the tag {tag!r} is not supported; write plain values")
+        if "${env:" in text:
+            text = _VARIABLE.sub(lambda match: self.variable(event, match), text)
         if event.style or tag == "tag:yaml.org,2002:str":
             return text
         if text in _WORDS:
@@ -194,6 +201,20 @@ class _Builder:
         if _FLOAT.fullmatch(text):
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         return text
+
+    def variable(self, event: Any, match: re.Match[str]) -> str:
+        name, otherwise = match[1], match[2]
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise self.error(event, f"{match[0]!r} names no variable; write ${{env:NAME}} or ${{env:NAME,otherwise}}")
+        if _SECRET.search(name):
+            raise self.error(
+                event, f"the variable {name!r} looks like a secret, and a config's values are written to run.json; use no secret here"
+            )
+        value = os.environ.get(name, otherwise)
+        if value is None:
+            hint = did_you_mean(name, sorted(other for other in os.environ if not _SECRET.search(other)))
+            raise self.error(event, f"the environment has no variable {name!r}{hint}; set it, or write ${{env:{name},otherwise}}")
+        return value
 
 
 class ConfigFiles:

@@ -5,24 +5,32 @@ What is hashed is content, never a path or the order of keys, so that the same p
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import inspect
+import io
 import json
+import sys
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pytest_gym.plan import Planned
 from pytest_gym.resolve import Selected
 
-_NO_MATTER = frozenset({("dataset", "frozen"), ("sampling", "stream")})
+_NO_MATTER = frozenset({("dataset", "name"), ("dataset", "frozen"), ("sampling", "stream")})
 _PARTS = ("version", "dataset", "prompt", "harness", "verifier", "metric", "sampling", "outcomes", "num_repeats", "overridden")
 
 
 def protocol(
     selected: Selected, planned: Planned, *, frozen: bool, overridden: Sequence[str] = (), outcomes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The entry of a benchmark in `run.json`: its parts as data, and `fingerprint`, 16 hexadecimal digits over all of them.
+    """The entry of a benchmark in `run.json`: its parts as data, `fingerprint`, 16 hexadecimal digits over all of them, and `fingerprints`
+    of each.
 
     `overridden` names the fixtures that a conftest defined anew: then the verifier named here is not what judged, or not alone.
     `outcomes` says for each kind of missing answer that may count as one, whether it does (the settings `outcomes.*`).
@@ -38,6 +46,7 @@ def protocol(
             "name": selected.verifier.name,
             "options": dict(selected.options),
             "source": _source_hash(selected.verifier.function),
+            "libraries": libraries(selected.verifier.function),
         },
         "metric": benchmark.metric.to_json(),
         "sampling": dict(benchmark.sampling),
@@ -45,19 +54,35 @@ def protocol(
         "num_repeats": planned.repeats,
         "overridden": list(overridden),
     }
-    return {"fingerprint": fingerprint(parts), **parts}
+    each = {name: fingerprint({name: part}) for name, part in parts.items()}
+    return {"fingerprint": fingerprint(parts), "fingerprints": each, **parts}
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of the SHA-256 of the canonical JSON of `parts`.
 
-    Whether a dataset was frozen does not count, nor whether answers were streamed: neither can move a score.
+    Neither the name of a dataset counts, nor whether it was frozen or answers were streamed: none of them can move a score. 1.0 is 1.
     """
     counted = {
         name: {key: value for key, value in part.items() if (name, key) not in _NO_MATTER} if isinstance(part, dict) else part
         for name, part in parts.items()
     }
-    return hashlib.sha256(json.dumps(counted, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_canonical(counted), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def libraries(function: Any) -> dict[str, str]:
+    """The versions of the packages that the file of a verifier imports, also within its functions; `absent` where one is not installed."""
+    path = inspect.getsourcefile(function)
+    return {name: _version(name) for name in _imported(path)} if path else {}
+
+
+def _canonical(value: Any) -> Any:
+    """Equal numbers as one number, so that `temperature: 0` and `0.0` are the same protocol."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)
@@ -112,9 +137,50 @@ def _short(value: Any) -> str:
 
 
 def _source_hash(function: Any) -> str:
-    """A hash of the whole file that a verifier or harness stands in: its helpers count as well."""
+    """A hash of the whole file that a verifier or harness stands in (its helpers count as well), and of `extract` where it uses that.
+
+    Comments, blank lines and the ending of lines do not count.
+    """
     path = inspect.getsourcefile(function)
     if path is None:
         return "unknown"
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
+    text = _code(Path(path).read_bytes())
+    if "pytest_gym.extract" in text:
+        text += _code(Path(__file__).with_name("extract.py").read_bytes())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _code(source: bytes) -> str:
+    """Python source without comments and blank lines; texts in quotes stay as they are."""
+    text = source.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    lines, dropped = text.split("\n"), set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row = token.start[0] - 1
+        if token.type == tokenize.COMMENT:
+            lines[row] = lines[row][: token.start[1]].rstrip()
+        if token.type in (tokenize.COMMENT, tokenize.NL) and not lines[row].strip():
+            dropped.add(row)
+    return "\n".join(line for row, line in enumerate(lines) if row not in dropped).rstrip("\n")
+
+
+@functools.cache
+def _imported(path: str) -> tuple[str, ...]:
+    found = set()
+    for node in ast.walk(ast.parse(Path(path).read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return tuple(sorted(found - sys.stdlib_module_names - {"pytest_gym"}))
+
+
+@functools.cache
+def _version(module: str) -> str:
+    for name in (module, module.replace("_", "-")):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    # The slow way: every installed package is asked for its modules.
+    names = metadata.packages_distributions().get(module)
+    return metadata.version(names[0]) if names else "absent"

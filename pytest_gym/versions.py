@@ -14,13 +14,15 @@ from pytest_gym.plan import Plan
 from pytest_gym.prepare import read_lock, write_lock
 from pytest_gym.resolve import Selected
 
-_NOT_OURS = ("fingerprint", "version", "outcomes", "overridden")
+_NOT_OURS = ("fingerprint", "fingerprints", "version", "outcomes", "overridden")
 
 
 def parts_of(selected: Selected, dataset: Dataset) -> dict[str, str]:
     """A hash of each part of the protocol as the config has it: dataset, prompt, harness, verifier, metric, sampling, repeats."""
     planned = Plan().add(selected.benchmark, dataset, repeats=selected.spec.num_repeats, limit=None, index=Path())
     whole = protocol(selected, planned, frozen=True, outcomes={})
+    # What is installed here is no change of the benchmark.
+    whole["verifier"] = {**whole["verifier"], "libraries": {}}
     return {name: fingerprint({name: part}) for name, part in whole.items() if name not in _NOT_OURS}
 
 
