@@ -52,7 +52,7 @@ def test_several_turns_become_one_text():
 @pytest.mark.parametrize("name", ["non_live", "irrelevance", "live_relevance", "live_multiple_first200", "live_irrelevance_first200"])
 def test_the_real_files(name, tmp_path):
     folder = sources()
-    benchmark = Catalogue([builtin_root()]).benchmark(f"bfcl/{name}/text")
+    benchmark = Catalogue([builtin_root()]).benchmark(f"bfcl/{name}")
     ready = prepare(benchmark, benchmark.dataset("benchmark"), cache=tmp_path, sources=folder, lock=None, progress=lambda text: None)
     assert ready.frozen
     verifier = load_verifier("bfcl", builtin_root() / "verifiers/bfcl.py")
@@ -65,3 +65,5 @@ def test_the_real_files(name, tmp_path):
             fields = {key: value for key, value in row.items() if key != "id"}
             text = verifier.reference_text(make_task(**fields), {"calls": "text"})
             assert judge(verifier, fields, text, calls="text").passed, row["id"]
+            answer = load_module(builtin_root() / "verifiers/bfcl.py", "verifier").reference(make_task(**fields))
+            assert judge(verifier, fields, answer).passed, row["id"]
