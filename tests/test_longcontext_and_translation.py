@@ -1,4 +1,4 @@
-"""Prepare scripts of graphwalks, wmt24pp and flores200 on files of upstream's form."""
+"""Prepare scripts of graphwalks, mrcr, wmt24pp and flores200 on files of upstream's form."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def test_graphwalks(tmp_path):
     assert "only the nodes that are at depth 2 exactly" in first["prompt"]
     assert (json.loads(first["expected_answer"]), json.loads(second["expected_answer"])) == (["c", "d"], ["c"])
     assert [row["id"] for row in script("graphwalks").prepare(files, max_tokens=10)] == ["0001"]
+
+
+def test_mrcr(tmp_path):
+    messages = [
+        {"role": "user", "content": "Write a poem."},
+        {"role": "assistant", "content": "Sea."},
+        {"role": "user", "content": "Repeat it."},
+    ]
+    row = {"prompt": json.dumps(messages), "answer": "x7Sea.", "random_string_to_prepend": "x7", "n_needles": 2}
+    files = {"2needle.parquet": table(tmp_path / "2needle.parquet", [row, {**row, "prompt": json.dumps(messages * 9)}])}
+    first, second = script("mrcr").prepare(files)
+    assert (first["messages"], first["needles"], first["n_tokens"]) == (messages, "2 needles", 8)
+    assert [row["id"] for row in script("mrcr").prepare(files, max_tokens=20)] == ["0000"] != second["id"]
 
 
 def test_wmt24pp(tmp_path):
