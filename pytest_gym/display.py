@@ -36,6 +36,8 @@ class GymTerminal:
                 tasks = f"shard {planned.shard.index} of {planned.shard.count}: {rows:,} of {planned.whole:,} tasks"
             loose = "" if session.frozen[name] else ", not frozen upstream"
             lines.append(f"gym: {name}: {tasks} × {planned.repeats}{loose}")
+        if moved := session.settings.moving():
+            lines.append(f"gym: set: {', '.join(moved)}")
         lines += [f"gym: {note}" for note in session.notes]
         if session.folder is not None:
             lines.append(f"gym: results in {session.shown_folder}")

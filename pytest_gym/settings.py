@@ -116,13 +116,24 @@ SETTINGS: tuple[Setting, ...] = (
 # What may be set for one benchmark alone, as `<benchmark>.<name>`; sampling's own lines come from the table above.
 BENCHMARK_SETTINGS: tuple[Setting, ...] = (
     Setting("num_repeats", "integer", 1, "Independent attempts at each task", True, low=1),
+    Setting("harness", "text", "single_turn", "How the model is talked to", True),
+    Setting("prompt_config.system", "text", None, "The template of the system message; null: there is none", True),
+    Setting("prompt_config.user", "text", None, "The template of the user's message", True),
+    Setting("prompt_config.field", "text", None, "The row's field that holds messages as they are", True),
+    Setting("prompt_config.tools", "text", None, "The row's field that holds the tools", True),
+    Setting("metric.headline", "text", "pass@1", "The number that stands for the benchmark", True),
+    Setting("metric.direction", "text", "higher", "Which is better", True, ("higher", "lower")),
+    Setting("metric.pass_threshold", "number", 1.0, "The reward from which a case passes, where the verifier does not say", True),
     Setting("verifier.*", "any", None, "An option of its verifier, as the verifier's signature declares it", True),
 )
+_CONFIGS = tuple(setting.name for setting in BENCHMARK_SETTINGS if not setting.name.endswith(FREE))
 
 _TABLE = {setting.name: setting for setting in SETTINGS}
 _FREE = {name[: -len(FREE)] + ".": setting for name, setting in _TABLE.items() if name.endswith(FREE)}
 SAMPLING_KEYS = tuple(dict.fromkeys(name.split(".")[1] for name in _TABLE if name.startswith("sampling.")))
-_OF_BENCHMARK = re.compile(r"(?P<benchmark>.+?)\.(?P<rest>num_repeats|(?:verifier|sampling)\..+)", re.DOTALL)
+_OF_BENCHMARK = re.compile(
+    r"(?P<benchmark>.+?)\.(?P<rest>" + "|".join(map(re.escape, _CONFIGS)) + r"|(?:verifier|sampling)\..+)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -147,8 +158,17 @@ class Settings:
                 _assign(sampling, name.split(".")[1:], value)
             elif name.startswith("verifier."):
                 options[name.removeprefix("verifier.")] = value
-            else:
+            elif name == "num_repeats":
                 datasets = tuple(replace(spec, num_repeats=value) for spec in datasets)
+            elif name == "harness":
+                benchmark = replace(benchmark, harness=value)
+            else:
+                benchmark = _changed(benchmark, name, value)
+        if benchmark.prompt.user is None and benchmark.prompt.field is None and not benchmark.prompt.messages:
+            for name in own:
+                if name.startswith("prompt_config."):
+                    left = "leaves nothing to ask: a prompt needs 'user', 'messages' or 'field'"
+                    raise ConfigError(f"setting {benchmark.name}.{name}: {left}")
         return replace(benchmark, sampling=sampling, verifier_options=options, datasets=datasets)
 
     def sampling_set(self, benchmark: str) -> tuple[str, ...]:
@@ -162,6 +182,11 @@ class Settings:
     def moves_scores(name: str) -> bool:
         """Whether the setting `name` can move a score, so that it is part of the protocol."""
         return _find(name, "settings").protocol
+
+    def moving(self) -> list[str]:
+        """What was set that can move a score, as `name=value`, long values cut."""
+        said = [f"{name}={json.dumps(value)}" for name, value in self.values.items() if self.moves_scores(name)]
+        return [text if len(text) <= 80 else text[:77] + "..." for text in said]
 
     def place(self, benchmark: Benchmark) -> str:
         """How an error about a benchmark's verifier options begins: its config's line, and the settings that change them."""
@@ -188,6 +213,18 @@ class Settings:
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
         """The settings that `to_json` wrote."""
         return cls(dict(data))
+
+
+def _changed(benchmark: Benchmark, name: str, value: Any) -> Benchmark:
+    """The benchmark with one key of its prompt or its metric set. Raises ConfigError naming the setting where the value does not go."""
+    where, (part, key) = f"setting {benchmark.name}.{name}", name.split(".")
+    if part == "metric":
+        metric = replace(benchmark.metric, **{key: value})
+        if not metric.low <= metric.pass_threshold <= metric.high:
+            raise ConfigError(f"{where}: {metric.pass_threshold:g} is outside the metric's range [{metric.low:g}, {metric.high:g}]")
+        return replace(benchmark, metric=metric)
+    prompt = replace(benchmark.prompt, source=where, **{key: value})
+    return replace(benchmark, prompt=replace(prompt, source=benchmark.prompt.source))
 
 
 def parse_assignments(lines: Sequence[str], where: str) -> Settings:
@@ -242,7 +279,7 @@ def markdown() -> str:
         default = (
             "not set" if setting.default is None else f"`{setting.default:g}`" if _is_number(setting.default) else f"`{setting.default}`"
         )
-        default = "the config's" if setting.name == "<benchmark>.num_repeats" else default
+        default = "the config's" if setting.name.removeprefix("<benchmark>.") in _CONFIGS else default
         rows.append(f"| `{setting.name}` | {setting.describe()} | {default} | {'yes' if setting.protocol else 'no'} | {setting.help} |")
     return "\n".join(rows) + "\n"
 
@@ -260,8 +297,8 @@ def _find(name: str, where: str) -> Setting:
     if match := _OF_BENCHMARK.fullmatch(name):
         rest = match["rest"]
         if rest.startswith("verifier."):
-            return BENCHMARK_SETTINGS[1]
-        return BENCHMARK_SETTINGS[0] if rest == "num_repeats" else _find(rest, where)
+            return BENCHMARK_SETTINGS[-1]
+        return BENCHMARK_SETTINGS[_CONFIGS.index(rest)] if rest in _CONFIGS else _find(rest, where)
     hint = did_you_mean(name, _TABLE, otherwise="; docs/settings.md lists them all")
     raise ConfigError(f"{where}: there is no setting {name!r}{hint}")
 

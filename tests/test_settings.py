@@ -1,12 +1,14 @@
 """Settings: what each line may say, precedence, and the errors of misspelt ones."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_gym.errors import ConfigError
+from pytest_gym.records import Task
 from pytest_gym.settings import SAMPLING_KEYS, SETTINGS, Settings, check_sampling, markdown, parse_assignments
 
 from .samples import make_benchmark
@@ -107,6 +109,45 @@ def test_config_then_shared_then_own():
     assert Settings().for_benchmark(benchmark) is benchmark
 
 
+def test_prompt_harness_and_metric():
+    settings = parsed(
+        "bench.prompt_config.system=Be brief.", "bench.prompt_config.user={question}!", "bench.harness=mine", "bench.metric.headline=wer",
+        "bench.metric.direction=lower", "bench.metric.pass_threshold=0.5",
+    )  # fmt: skip
+    changed = settings.for_benchmark(make_benchmark())
+    assert (changed.prompt.system, changed.prompt.user, changed.prompt.source) == ("Be brief.", "{question}!", "p.yaml")
+    assert changed.prompt.fields == {"question"}
+    assert (changed.harness, changed.metric.headline, changed.metric.direction, changed.metric.pass_threshold) == (
+        "mine",
+        "wer",
+        "lower",
+        0.5,
+    )
+    assert changed.prompt.render(Task("a", 0, "bench", {"question": "why"}))[1].content == "why!"
+    moved = parsed("bench.prompt_config.user=null", "bench.prompt_config.field=chat").for_benchmark(make_benchmark())
+    assert (moved.prompt.user, moved.prompt.field) == (None, "chat")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("bench.prompt_config.user=null", "setting bench.prompt_config.user: leaves nothing to ask"),
+        ("bench.prompt_config.user={a.b}", "setting bench.prompt_config.user: prompt 'user', line 1: '{a.b}' is not a field name"),
+        ("bench.metric.pass_threshold=2", r"setting bench.metric.pass_threshold: 2 is outside the metric's range [0, 1]"),
+        ("bench.metric.direction=up", "bench.metric.direction must be 'higher' or 'lower', not 'up'"),
+        ("bench.harness=null", "bench.harness must be a text, not None"),
+    ],
+)
+def test_a_wrong_prompt_harness_or_metric(line, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parsed(line).for_benchmark(make_benchmark())
+
+
+def test_what_moves_scores_is_shown_in_short():
+    settings = parsed("client.timeout=3", "a.verifier.tolerance=1e-4", "a.prompt_config.user=" + "x" * 90)
+    assert settings.moving() == ["a.verifier.tolerance=0.0001", 'a.prompt_config.user="' + "x" * 55 + "..."]
+
+
 def test_names_with_dots_and_slashes_keep_apart():
     settings = parsed("a.b.num_repeats=2", "a.num_repeats=3", "a/x.num_repeats=5")
     for name, repeats in (("a.b", 2), ("a", 3), ("a/x", 5), ("b", 1)):
@@ -157,7 +198,7 @@ def test_the_table_is_printed_whole():
         assert f"| `{setting.name}` |" in text
     assert "`<benchmark>.verifier.*`" in text
     assert {len(line.split(" | ")) for line in text.splitlines()[2:]} == {5}
-    own = ("response_format", "logprobs", "top_logprobs", "stream")
+    own = ("response_format", "logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls", "stream")
     assert SAMPLING_KEYS == ("temperature", "top_p", "max_tokens", "seed", "stop", *own, "extra_body")
 
 
