@@ -214,7 +214,7 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corp
     merge = Merge(plan, output)
     try:
         shares = [merge.read(run) for run in runs]
-        tally = Tally(plan, corpora)
+        tally = Tally(plan, corpora, {})
 
         def seen(case: int, rollout: Rollout, outcome: Verdict | CaseError) -> None:
             tally.landed(Landed.of(case, rollout))

@@ -20,7 +20,7 @@ from pytest_gym.benchmark import Benchmark, DatasetSpec
 from pytest_gym.catalogue import Catalogue
 from pytest_gym.configure import cache_of, catalogue_of, gate_lines, settings_of
 from pytest_gym.dataset import Dataset
-from pytest_gym.errors import GymError
+from pytest_gym.errors import DataError, GymError
 from pytest_gym.index import open_indexed
 from pytest_gym.prepare import is_prepared, prepare
 from pytest_gym.resolve import select
@@ -29,6 +29,7 @@ from pytest_gym.verify import Corpora, CorpusMetric
 
 if TYPE_CHECKING:
     from pytest_gym.gate_stored import StoredGates
+    from pytest_gym.grouping import Regroup
 
 
 def look(config: pytest.Config) -> int:
@@ -36,6 +37,8 @@ def look(config: pytest.Config) -> int:
     asked = [name for name in gym_options.LOOKS if config.getoption(f"gym_{name}") is not None]
     if len(asked) > 1:
         raise pytest.UsageError(" and ".join(map(gym_options.flag, asked)) + " exclude each other: give one at a time")
+    if config.getoption("gym_by") and asked[0] not in ("profile", "compare"):
+        raise pytest.UsageError(f"--gym-by goes with a run, --gym-profile or --gym-compare, not with {gym_options.flag(asked[0])}")
     try:
         options = gym_options.parse(config)
         catalogue = catalogue_of(config, options)
@@ -64,7 +67,8 @@ def look(config: pytest.Config) -> int:
 
             base = config.invocation_params.dir
             gates = _gates(config, options, corpora := _corpora(catalogue))
-            said = profile_command(options.profile, base, corpora, gates, as_json=options.json, width=min(width, 100))
+            regroup = _regroup(config, options, catalogue, cache)
+            said = profile_command(options.profile, base, corpora, gates, regroup, as_json=options.json, width=min(width, 100))
         elif options.compare is not None:
             said = _compare(config, options, catalogue, cache, min(width, 100))
         else:
@@ -153,7 +157,27 @@ def _compare(config: pytest.Config, options: gym_options.Options, catalogue: Cat
 
     unpaired = bool(settings.get("compare.unpaired"))
     words, base, corpora = options.compare or "", config.invocation_params.dir, _corpora(catalogue)
-    return compare_command(words, base, again, corpora, unpaired=unpaired, as_json=options.json, width=width)
+    regroup = _regroup(config, options, catalogue, cache)
+    return compare_command(words, base, again, corpora, regroup, unpaired=unpaired, as_json=options.json, width=width)
+
+
+def _regroup(config: pytest.Config, options: gym_options.Options, catalogue: Catalogue, cache: Path) -> Regroup:
+    """What `--gym-by` asks for; it reads rows that are at hand, and fetches none."""
+    from pytest_gym.aggregate import spec_of
+    from pytest_gym.grouping import of_stored
+    from pytest_gym.stored import StoredRun
+
+    find, open_dataset = _finder(config, catalogue, settings_of(config, options)), _opener(config, cache)
+
+    def open_stored(run: StoredRun, name: str) -> Dataset:
+        benchmark = find(name)
+        spec = spec_of(benchmark, (run.manifest.get("options") or {}).get("split"), run.manifest["benchmarks"][name]["dataset"]["name"])
+        if not is_prepared(benchmark, spec, cache):
+            raise DataError(f"the rows of {name} are not at hand, and --gym-by needs them: --gym-prepare={name} fetches them")
+        return open_dataset(benchmark, spec)
+
+    field = options.by
+    return lambda run, benchmarks: (benchmarks, []) if field is None else of_stored(run, benchmarks, field, open_stored)
 
 
 def _corpora(catalogue: Catalogue) -> Callable[[str], Sequence[CorpusMetric]]:

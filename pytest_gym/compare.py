@@ -22,6 +22,7 @@ from pytest_gym.diagnosis import Ledger, explained_metric
 from pytest_gym.discovery import Output
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.fingerprint import differences
+from pytest_gym.grouping import Regroup
 from pytest_gym.report.comparison import comparison
 from pytest_gym.report.layout import plain
 from pytest_gym.scorefile import scored_run
@@ -69,18 +70,21 @@ class Pairs:
         return len(self.a) + len(self.changed) + len(self.only_a) + len(self.only_b)
 
 
-def compare_command(words: str, base: Path, rejudge: Rejudge, corpora: Corpora, *, unpaired: bool, as_json: bool, width: int) -> Output:
+def compare_command(
+    words: str, base: Path, rejudge: Rejudge, corpora: Corpora, regroup: Regroup, *, unpaired: bool, as_json: bool, width: int
+) -> Output:
     """`--gym-compare=A,B`, two run folders relative to `base`.
 
     `rejudge` judges one benchmark of a run again with today's verifier; it is called where the runs' verifiers differ, and a GymError of it
-    becomes a note. Raises GymError for whatever forbids a comparison.
+    becomes a note. `regroup` puts the tasks of a run in groups. Raises GymError for whatever forbids a comparison.
     """
     folders = [word.strip() for word in words.split(",")]
     if len(folders) != 2 or not all(folders):
         raise ConfigError(f"--gym-compare={words}: name two run folders, separated by a comma: --gym-compare=OLD,NEW")
     runs = [StoredRun(base / folder, folder) for folder in folders]
-    sides = [scored_run(run, corpora) for run in runs]
-    notes: list[str] = []
+    grouped = [regroup(run, scored_run(run, corpora)) for run in runs]
+    sides = [side for side, _ in grouped]
+    notes = [note for _, more in grouped for note in more]
 
     def today(name: str) -> tuple[Scored, Scored] | None:
         try:
@@ -407,7 +411,7 @@ def _keys(a: Scored, b: Scored) -> list[str]:
 
 
 def _subset_names(scored: Scored) -> NDArray[np.object_]:
-    return np.array(scored.outcomes.subsets or [None] * scored.tasks, dtype=object)
+    return np.array(scored.outcomes.reported or [None] * scored.tasks, dtype=object)
 
 
 def _names(runs: Mapping[str, Scored]) -> str:

@@ -216,6 +216,13 @@ def node_names(ids: Sequence[str]) -> list[str]:
     return list(names)
 
 
+def group_name(value: Any, field: str, what: str, where: str) -> str | None:
+    """A row's value as the name of a group of tasks. Raises DataError where it is no text, number, yes or no, or null."""
+    if isinstance(value, dict | list):
+        raise DataError(f"{where}: field {field!r} is {what}, so it must be a text or a number, not {value!r:.80}")
+    return value if value is None or isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class _Groups:
     """The values of one row field, each kept once, with a number per row; nothing where there is no such field."""
 
@@ -231,10 +238,7 @@ class _Groups:
         if self.field not in row:
             hint = _nearest(self.field, row)
             raise DataError(f"{where}: the row has no field {self.field!r}, which the config names as {self.what}{hint}")
-        value = row[self.field]
-        if isinstance(value, dict | list):
-            raise DataError(f"{where}: field {self.field!r} is the {self.what}, so it must be a text or a number, not {value!r:.80}")
-        key = value if value is None or isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+        key = group_name(row[self.field], self.field, f"the {self.what}", where)
         self.codes.append(self.numbers.setdefault(key, len(self.numbers)))
 
     def packed(self) -> dict[str, Any] | None:

@@ -72,6 +72,9 @@ class GymTerminal:
         if session.summary is None:
             return
         verbosity = terminal.verbosity
+        if verbosity == 0 and session.groups:
+            # Who asks for groups wants to see them.
+            verbosity = 1
         if verbosity >= 0:
             terminal.write_sep("=", "DEMO scorecard" if session.state.options.demo else "scorecard", bold=True)
         width = min(max(terminal._tw.fullwidth, 60), 100)

@@ -82,12 +82,13 @@ DECLARED: Sequence[_Option] = (
     _Option("aggregate", "look", "RUNS", "Merge the runs in these folders (commas, globs) into the new run folder that --gym-output names"),
     _Option("profile", "look", "RUN", "Show the numbers of the run in this folder: tasks, subsets, hardest and flakiest, and exit"),
     _Option("compare", "look", "A,B", "Compare two runs task by task: what differs, by how much, how surely, and why; and exit"),
+    _Option("by", "text", "FIELD", "Report scores apart by this field of the tasks: in a run, --gym-profile and --gym-compare"),
     _Option("json", "flag", None, "With the options that only show something (--gym-list to --gym-compare): JSON alone on stdout"),
 )
 
 LOOKS = tuple(option.name for option in DECLARED if option.kind == "look")
 
-TYPED_ONLY = (*LOOKS, "benchmark", "output", "json", "resume", "reverify", "responses")
+TYPED_ONLY = (*LOOKS, "benchmark", "output", "json", "by", "resume", "reverify", "responses")
 """Options without twins: what starts something, or names one run's folder, is typed."""
 
 
@@ -125,6 +126,7 @@ class Options:
     aggregate: str | None = None
     profile: str | None = None
     compare: str | None = None
+    by: str | None = None
     json: bool = False
     cases: tuple[str, ...] = field(default=(), metadata={"help": "node ids of cases that stood among the arguments"})
 

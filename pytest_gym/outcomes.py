@@ -25,7 +25,8 @@ class Outcomes:
     rewards, passed: float[m, K]; where `passed` is NaN the verdict is missing, and the other arrays are not looked at.
     answers: int[m, K], equal codes ≥ 0 for equal answers, −1 for none; None where the verifier extracts no answers.
     subsets, clusters: one name per task, None where it has none. scores: named float[m, K], NaN also where a verdict lacks the score.
-    derived: metrics by name that are made from all tasks at once.
+    derived: metrics by name that are made from all tasks at once. groups: one name per task by which scores are reported apart, where that
+    is not by `subsets`.
     Raises ValueError where the shapes do not fit.
     """
 
@@ -36,6 +37,7 @@ class Outcomes:
     clusters: Sequence[str | None] | None = None
     scores: Mapping[str, Floats] = field(default_factory=dict)
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    groups: Sequence[str | None] = ()
 
     def __post_init__(self) -> None:
         passed = np.asarray(self.passed, dtype=np.float64)
@@ -48,7 +50,7 @@ class Outcomes:
                 raise ValueError(f"{name} has shape {np.shape(values)}, not {passed.shape} as passed has")
         if self.answers is not None and np.shape(self.answers) != passed.shape:
             raise ValueError(f"answers has shape {np.shape(self.answers)}, not {passed.shape} as passed has")
-        for name, names in (("subsets", self.subsets), ("clusters", self.clusters or ())):
+        for name, names in (("subsets", self.subsets), ("clusters", self.clusters or ()), ("groups", self.groups)):
             if len(names) not in (0, len(passed)):
                 raise ValueError(f"{name} has {len(names)} entries for {len(passed)} tasks")
         object.__setattr__(self, "passed", passed)
@@ -66,6 +68,11 @@ class Outcomes:
         return int(self.passed.shape[1])
 
     @property
+    def reported(self) -> Sequence[str | None]:
+        """The names by which scores are reported apart: the groups that were asked for, else the subsets. Empty without either."""
+        return self.groups or self.subsets
+
+    @property
     def verdicts(self) -> Codes:
         """int[m]: the verdicts that each task has."""
         return np.asarray(np.count_nonzero(~np.isnan(self.passed), axis=1), dtype=np.int64)
@@ -80,6 +87,7 @@ class Outcomes:
             [self.clusters[row] for row in rows] if self.clusters else None,
             {name: values[rows] for name, values in self.scores.items()},
             self.derived,
+            [self.groups[row] for row in rows] if len(self.groups) else (),
         )
 
     def widened(self, repeats: int) -> Outcomes:
@@ -95,6 +103,7 @@ class Outcomes:
             self.clusters,
             {name: np.pad(values, more, constant_values=np.nan) for name, values in self.scores.items()},
             self.derived,
+            self.groups,
         )
 
     def filled(self, *, right: bool, low: float, high: float, unanswered: bool = False) -> Outcomes:
@@ -112,4 +121,5 @@ class Outcomes:
             self.clusters,
             {name: np.where(missing, reward, values) for name, values in self.scores.items()},
             self.derived,
+            self.groups,
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pytest_gym import metrics, table
 from pytest_gym.discovery import Output
 from pytest_gym.gate_stored import StoredGates, exit_code
+from pytest_gym.grouping import Regroup
 from pytest_gym.report.layout import plain
 from pytest_gym.report.profile import profile_text
 from pytest_gym.report.terminal import gate_lines
@@ -29,14 +30,13 @@ BINS = 10
 _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 
 
-def profile_command(word: str, base: Path, corpora: Corpora, gates: StoredGates, *, as_json: bool, width: int) -> Output:
+def profile_command(word: str, base: Path, corpora: Corpora, gates: StoredGates, regroup: Regroup, *, as_json: bool, width: int) -> Output:
     """`--gym-profile=RUN`, a run folder relative to `base`, and the verdicts on gates. Raises GymError for what cannot be read."""
     run = StoredRun(base / word, word)
-    benchmarks = scored_run(run, corpora)
+    benchmarks, notes = regroup(run, scored_run(run, corpora))
     results = gates.judged(run.manifest, list(benchmarks.values()))
     code = exit_code(results, list(benchmarks.values()))
     found = profile(run, benchmarks) | {"gates": [result.to_json() for result in results]}
-    notes = []
     if run.unfinished:
         notes.append(f"{word} is not finished; --gym-resume={word} goes on with it")
     if run.broken:
@@ -93,7 +93,7 @@ def _tasks(scored: Scored) -> list[dict[str, Any]]:
         "score": score, "pass_rate": passes, "mean_reward": rewards, "spread": spread, "output_tokens": tokens, "latency_s": latency,
     }  # fmt: skip
     plain_ = {name: [None if value != value else round(value, 6) for value in column[order].tolist()] for name, column in columns.items()}
-    subsets = outcomes.subsets or [None] * scored.tasks
+    subsets = outcomes.reported or [None] * scored.tasks
     counts = verdicts[order].tolist()
     return [
         {"task_id": scored.task_ids[position], "subset": subsets[position], "verdicts": counts[i], **{n: c[i] for n, c in plain_.items()}}

@@ -22,7 +22,7 @@ from pytest_gym.settings import Settings, parse_assignments
 from pytest_gym.state import Origin
 from pytest_gym.stored import StoredRun
 
-_REPORT = ("gate", "baseline", "max_errors", "stop_when_decided", "show_failures")
+_REPORT = ("gate", "baseline", "max_errors", "stop_when_decided", "show_failures", "by")
 _FREE = {"resume": ("base_url", "concurrency", *_REPORT), "reverify": ("output", *_REPORT)}
 _SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise")
 

@@ -77,6 +77,10 @@ class Scored:
         derived |= {name: SubsetMean.from_json(name, mean) for name, mean in self.metric.aggregate.items()}
         return replace(self, outcomes=replace(self.outcomes, derived=derived)) if derived else self
 
+    def grouped(self, groups: Sequence[str | None]) -> Scored:
+        """With scores reported apart by these groups, one name per task, and not by the benchmark's own subsets."""
+        return replace(self, outcomes=replace(self.outcomes, groups=groups))
+
     def take(self, positions: NDArray[np.int64]) -> Scored:
         """Some of the tasks."""
         places = {int(position): new for new, position in enumerate(positions)}

@@ -10,7 +10,7 @@ import os
 import shlex
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from pytest_gym.catalogue import Catalogue
 from pytest_gym.display import GymTerminal
 from pytest_gym.engine import Engine
 from pytest_gym.errors import GymError, RunError
+from pytest_gym.grouping import of_plan
 from pytest_gym.local import LocalEngine
 from pytest_gym.manifest import manifest, without_query
 from pytest_gym.model.client import allowed_connections
@@ -73,6 +74,7 @@ class GymSession:
         self.demo: DemoServer | None = None
         self._socket = EngineSocket() if distributed else None
         self.gates: GateTests | None = None
+        self.groups: Mapping[str, Sequence[str | None]] = {}
         self._began = time.monotonic()
         self._interrupted = False
         if self._socket is not None:
@@ -115,6 +117,9 @@ class GymSession:
             check_wanted(self.state)
             if not self.state.plan.cases:
                 self.notes.append("this shard is empty: there are fewer tasks than shards, and nothing is asked")
+            if self.state.options.by is not None:
+                self.groups, reasons = of_plan(self.state.plan, self.state.options.by)
+                self.notes += reasons
             if self.gates is not None:
                 self.notes += self.gates.prepare()
             if gym_options.nothing_is_run(self.config):
@@ -213,7 +218,7 @@ class GymSession:
             # Not at the top: what only looks needs no numpy.
             from pytest_gym.tally import Tally
 
-            self._tally = Tally(self.state.plan, self.state.corpora)
+            self._tally = Tally(self.state.plan, self.state.corpora, self.groups)
         while self._landed:
             self._tally.landed(self._landed.popleft())
         return self._tally

@@ -51,7 +51,7 @@ def summarise(
     low, high, _ = table.scale(headline)
     span = high - low if math.isfinite(high - low) else 1.0
     subsets: dict[str, Any] = {}
-    for name, rows in _groups(outcomes.subsets).items():
+    for name, rows in _groups(outcomes.reported).items():
         subsets[name] = table.entry(list(dict.fromkeys((headline, "pass@1"))), outcomes.verdicts, rows)
     summary = {
         "tasks": entry["tasks"],

@@ -7,7 +7,7 @@ are made in `metrics`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,16 @@ from pytest_gym.verify import Corpora, CorpusMetric
 
 
 class Tally:
-    """The outcomes of all benchmarks of a plan; `corpora` gives the corpus metrics of a verifier by its name."""
+    """The outcomes of all benchmarks of a plan.
 
-    def __init__(self, plan: Plan, corpora: Corpora) -> None:
+    `corpora` gives the corpus metrics of a verifier by its name, `groups` of some benchmarks by what their tasks are reported apart.
+    """
+
+    def __init__(self, plan: Plan, corpora: Corpora, groups: Mapping[str, Sequence[str | None]]) -> None:
         self.plan = plan
-        self.benchmarks = [_Counts(planned, corpora(planned.benchmark.verifier)) for planned in plan.benchmarks]
+        self.benchmarks = [
+            _Counts(planned, corpora(planned.benchmark.verifier), groups.get(planned.benchmark.name, ())) for planned in plan.benchmarks
+        ]
         self._of = dict(zip(plan.benchmarks, self.benchmarks, strict=True))
         self.requests = 0
         self._counted = bytearray(plan.cases)
@@ -77,8 +82,8 @@ class Tally:
 class _Counts:
     """One benchmark: its outcomes, and the tokens that they took."""
 
-    def __init__(self, planned: Planned, corpora: Sequence[CorpusMetric]) -> None:
-        self.planned, self.corpora = planned, corpora
+    def __init__(self, planned: Planned, corpora: Sequence[CorpusMetric], groups: Sequence[str | None]) -> None:
+        self.planned, self.corpora, self.groups = planned, corpora, groups
         self.counts = Counts(len(planned.rows), planned.repeats)
         self.input_tokens = self.output_tokens = 0
         self.reasoning_tokens: int | None = None
@@ -94,7 +99,7 @@ class _Counts:
             clusters=[dataset.clusters[row] for row in planned.rows],
             subset_field=planned.benchmark.subset,
             corpora=self.corpora,
-        )
+        ).grouped(self.groups)
 
     def summary(self, scored: Scored, demo: bool) -> dict[str, Any]:
         # The demo model does not sample: hints on repeats that cannot vary would be wrong of it.
