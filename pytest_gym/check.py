@@ -25,6 +25,8 @@ from pytest_gym.tokens import approximate_tokens
 
 PROBED = 200
 """Rows whose empty, corrupted and foreign answers are judged, drawn by a seed; references are judged on all rows that are checked."""
+SECONDS = 10.0
+"""After so long no further wrong answer is judged in a check: some are slow on purpose."""
 FEW_ROWS = 30
 """Below so many questions the positions of the right answers show nothing."""
 MOST_ROWS = 20_000
@@ -248,17 +250,18 @@ def _must_fail(selected: Selected, name: str, what: str, probes: Sequence[Probe]
     """What must not pass; up to `tolerated` of it is a warning only, since an altered answer may happen to be right."""
     if not probes:
         return Finding(name, "skipped", f"no two rows differ enough to make {what}")
-    passed = []
-    for (task, _), verdict in zip(probes, judge_all(selected, probes), strict=True):
+    verdicts, passed = judge_all(selected, probes, SECONDS), []
+    for (task, _), verdict in zip(probes, verdicts, strict=False):
         if isinstance(verdict, GymError):
             return Finding(name, "fail", str(verdict))
         if verdict.passed:
             passed.append(task.id)
+    cut = "" if len(verdicts) == len(probes) else f" (of {len(probes):,}, as {SECONDS:g} s were over)"
     if not passed:
-        return Finding(name, "ok", f"none of {len(probes):,} passes")
-    share = f"{len(passed):,} of {len(probes):,}"
-    result = "warn" if len(passed) <= tolerated * len(probes) else "fail"
-    return Finding(name, result, f"{what} passes in {share} tries: {_rows(list(dict.fromkeys(passed)))}")
+        return Finding(name, "ok", f"none of {len(verdicts):,} passes{cut}")
+    result = "warn" if len(passed) <= tolerated * len(verdicts) else "fail"
+    tries = f"{len(passed):,} of {len(verdicts):,} tries{cut}"
+    return Finding(name, result, f"{what} passes in {tries}: {_rows(list(dict.fromkeys(passed)))}")
 
 
 def _rows(ids: Sequence[str]) -> str:

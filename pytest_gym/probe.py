@@ -7,7 +7,9 @@ may rightly break, and what is said about it (check).
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -31,26 +33,37 @@ def rollout_of(answer: Answer) -> Rollout:
     return Rollout((message,), text, message.reasoning, message.tool_calls, finish, attempts=1)  # type: ignore[arg-type]
 
 
-def judge_all(selected: Selected, probes: Sequence[Probe]) -> list[Verdict | GymError]:
-    """The checked verdict on each probe, or the error in its place. Async verifiers judge as many at once as there are cores."""
+def judge_all(selected: Selected, probes: Sequence[Probe], seconds: float = math.inf) -> list[Verdict | GymError]:
+    """The checked verdict on each probe, or the error in its place. Async verifiers judge as many at once as there are cores.
+
+    After `seconds` no further probe is begun, so that the list may be shorter than `probes`.
+    """
+    end = time.monotonic() + seconds
+    found: list[Verdict | GymError] = []
     if not selected.verifier.is_async:
-        return [_judge(selected, task, answer) for task, answer in probes]
+        for task, answer in probes:
+            if time.monotonic() > end:
+                break
+            found.append(_judge(selected, task, answer))
+        return found
 
-    async def main() -> list[Verdict | GymError]:
-        slots = asyncio.Semaphore(os.cpu_count() or 1)
+    async def one(task: Task, answer: Answer) -> Verdict | GymError:
+        try:
+            return _checked(selected, await selected.call_async(task, rollout_of(answer)))
+        except GymError as error:
+            return error
+        except (Exception, SystemExit) as error:
+            return VerifierError(explain_exception(error, selected.verifier.name, task))
 
-        async def one(task: Task, answer: Answer) -> Verdict | GymError:
-            async with slots:
-                try:
-                    return _checked(selected, await selected.call_async(task, rollout_of(answer)))
-                except GymError as error:
-                    return error
-                except (Exception, SystemExit) as error:
-                    return VerifierError(explain_exception(error, selected.verifier.name, task))
+    async def main() -> None:
+        some = os.cpu_count() or 1
+        for first in range(0, len(probes), some):
+            if time.monotonic() > end:
+                break
+            found.extend(await asyncio.gather(*(one(task, answer) for task, answer in probes[first : first + some])))
 
-        return list(await asyncio.gather(*(one(task, answer) for task, answer in probes)))
-
-    return asyncio.run(main())
+    asyncio.run(main())
+    return found
 
 
 def corrupted(answers: Sequence[tuple[Task, Answer]]) -> Iterator[Probe]:

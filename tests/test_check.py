@@ -131,6 +131,16 @@ def test_async_verifiers_are_held_against_the_same(make, line, said):
     assert said in result(make(verifier="import asyncio\n" + text), "reference")[1]
 
 
+@pytest.mark.parametrize("word", ["def", "async def"])
+def test_slow_verifiers_are_asked_about_fewer_wrong_answers(make, monkeypatch, word):
+    monkeypatch.setattr("pytest_gym.check.SECONDS", 0.02)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    text = VERIFIER.replace("def ends_with", f"{word} ends_with").replace("    return Verdict", "    time.sleep(0.03)\n    return Verdict")
+    checked = make(rows=[row(0), row(1)], verifier="import time\n" + text)
+    assert result(checked, "reference")[1] == "2 of 2 get full reward"
+    assert result(checked, "empty") == ("ok", "none of 1 passes (of 4, as 0.02 s were over)")
+
+
 def test_a_limit_checks_fewer_rows(make):
     checked = make(limit="3@1")
     assert result(checked, "reference")[1] == "3 of 3 get full reward"
