@@ -105,8 +105,13 @@ class Prompt:
 
     def _inside(self, path: str, task: Task) -> str:
         folder = Path(self.folder or ".").resolve()
-        full = (folder / path).resolve()
+        try:
+            full = (folder / path).resolve()
+        except (ValueError, OSError) as error:
+            raise DataError(f"{_where(task)}: {path[:80]!r} is no name that a file can have") from error
         # The path may come from a row: data must not send a file of the user's.
+        if full == folder:
+            raise DataError(f"{_where(task)}: {path[:80]!r} names no file in the benchmark's folder")
         if not full.is_relative_to(folder):
             raise DataError(f"{_where(task)}: the file {path!r} lies outside the benchmark's folder")
         return str(full)

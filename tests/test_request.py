@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_gym.errors import ConfigError, DataError
+from pytest_gym.dataset import Dataset
+from pytest_gym.errors import ConfigError, DataError, GymError
 from pytest_gym.model import load_wire
 from pytest_gym.prompt import Prompt, Turn
 from pytest_gym.records import Message, Part, Task, ToolCall
 from pytest_gym.request import merged_sampling, request_of, tools_of
 from tests.conftest import Gym
 from tests.endpoint import chat
+from tests.samples import make_benchmark
 
 FLAT = {"type": "function", "name": "add", "description": "Adds.", "parameters": {"type": "object"}, "strict": True}
 TOOL = {"type": "function", "function": {key: FLAT[key] for key in ("name", "description", "parameters", "strict")}}
@@ -210,3 +212,48 @@ def test_what_a_config_says_wrong_of_it(gym: Gym, endpoint, prompt, said):
     write(gym, prompt)
     result = gym.run(url=endpoint(lambda body, number: chat("x")).url)
     assert said in result.stdout.str() + result.stderr.str() and ConfigError.__name__ not in result.stderr.str()
+
+
+ROW = {
+    "id": "a",
+    "question": "1+1?",
+    "picture": "a.png",
+    "tools": [FLAT],
+    "chat": {
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+            {"type": "function_call", "call_id": "c", "name": "add", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "2"},
+        ],
+        "temperature": 0.5,
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}},
+    },
+}
+LINE = json.dumps(ROW)
+
+
+@given(st.integers(0, len(LINE) - 1), st.integers(0, 6), st.text(max_size=3) | st.sampled_from(["null", "[]", "{}", '"', "1e999", "-1"]))
+@settings(max_examples=250, deadline=None)
+def test_any_mutation_of_a_row_is_a_request_or_one_sentence(tmp_path_factory, start, length, text):
+    folder = tmp_path_factory.getbasetemp() / "rows"
+    folder.mkdir(exist_ok=True)
+    path = folder / "rows.jsonl"
+    path.write_bytes((LINE[:start] + text + LINE[start + length :]).encode("utf-8", "surrogatepass"))
+    parts = ({"type": "text", "text": "{question}"}, {"type": "image", "path": "{picture}"})
+    prompt = Prompt("s", None, "p.yaml", (Turn("user", parts),), "chat", "tools", str(folder))
+    try:
+        dataset = Dataset.open(path, make_benchmark(folder=folder, prompt=prompt))
+        for row in range(len(dataset)):
+            found = prompt.request(dataset.task(row))
+            assert found.messages[0].content == "s" and all(isinstance(message, Message) for message in found.messages)
+            json.dumps([message.to_json() for message in found.messages])
+            merged_sampling({}, found.sampling, ())
+    except GymError as error:
+        assert str(error).splitlines() == [str(error)]
+
+
+@pytest.mark.parametrize("path", ["a\x00.png", "\ud800.png", "", ".", "../a.png", "/etc/passwd"])
+def test_a_path_of_a_row_that_is_no_file_of_the_benchmark(tmp_path, path):
+    prompt = Prompt(None, None, "p.yaml", (Turn("user", ({"type": "image", "path": "{picture}"},)),), folder=str(tmp_path))
+    with pytest.raises(DataError, match=r"^b, task 't' \(row 1\): "):
+        prompt.request(task(picture=path))
