@@ -18,6 +18,7 @@ from pytest_gym import metrics, table
 from pytest_gym.discovery import Output
 from pytest_gym.gate_stored import StoredGates, exit_code
 from pytest_gym.grouping import Regroup
+from pytest_gym.nemo_rollouts import NemoRollouts
 from pytest_gym.report.layout import plain
 from pytest_gym.report.profile import profile_text
 from pytest_gym.report.terminal import gate_lines
@@ -31,8 +32,11 @@ _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 
 
 def profile_command(word: str, base: Path, corpora: Corpora, gates: StoredGates, regroup: Regroup, *, as_json: bool, width: int) -> Output:
-    """`--gym-profile=RUN`, a run folder relative to `base`, and the verdicts on gates. Raises GymError for what cannot be read."""
-    run = StoredRun(base / word, word)
+    """`--gym-profile=RUN`, a run folder or a file of NeMo Gym's rollouts relative to `base`, and the verdicts on gates.
+
+    Raises GymError for what cannot be read.
+    """
+    run = NemoRollouts(base / word, word) if (base / word).is_file() else StoredRun(base / word, word)
     benchmarks, notes = regroup(run, scored_run(run, corpora))
     results = gates.judged(run.manifest, list(benchmarks.values()))
     code = exit_code(results, list(benchmarks.values()))

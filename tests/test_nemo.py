@@ -14,6 +14,7 @@ from pytest_gym.errors import GymError
 from pytest_gym.model.chat import Chat
 from pytest_gym.nemo import name_of
 from pytest_gym.nemo_config import NemoConfig
+from pytest_gym.nemo_rollouts import NemoRollouts
 from pytest_gym.prepare import prepare
 from pytest_gym.records import Message, Part
 from pytest_gym.request import request_of
@@ -350,3 +351,44 @@ def test_audio_of_the_side_channel():
     broken = {**params, "metadata": {"audio_url": "data:audio/wav;base64,!"}}
     with pytest.raises(ValueError, match="a part of type 'audio' has a data url that is no base64"):
         Chat().request("m", request_of(broken, "row").messages, {}, None)
+
+
+def rollout(task, repeat, reward, **more):
+    output = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": f"It is {task}"}]}]
+    response = {"object": "response", "status": "completed", "model": "theirs", "output": output}
+    response |= {"usage": {"input_tokens": 3, "output_tokens": 7}}
+    row = {"_ng_task_index": task, "_ng_rollout_index": repeat, "reward": reward, "response": response, "agent_ref": {"name": "sums_agent"}}
+    return json.dumps({**row, **more})
+
+
+def test_rollouts_of_nemo_gym_are_profiled(pytester):
+    rows = [(0, 0, 1.0), (0, 1, 0.0), (1, 0, 0.5), (1, 1, 1), (2, 1, 0.0)]
+    (pytester.path / "r.jsonl").write_text("\n".join(rollout(*row) for row in rows) + "\n")
+    result = pytester.runpytest_inprocess("--gym-profile=r.jsonl", "--gym-json")
+    found = json.loads("\n".join(result.outlines))
+    (name, entry), summary = *found["benchmarks"].items(), found["benchmarks"]["sums_agent"]["summary"]
+    assert (result.ret, found["model"]["name"], name) == (0, "theirs", "sums_agent")
+    assert (summary["cases"], summary["missing"]) == (6, 1)
+    assert summary["metrics"]["mean_reward"]["value"] == pytest.approx((0.5 + 0.75 + 0) / 3)
+    assert [task["task_id"] for task in entry["tasks"]] == ["0002", "0000", "0001"]
+    assert entry["output_tokens"]["total"] == 35
+    assert pytester.runpytest_inprocess("--gym-profile=r.jsonl").ret == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "r.jsonl: has no rollouts"),
+        (["{"], "r.jsonl:1: is no JSON"),
+        (["[]"], "r.jsonl:1: is no JSON object"),
+        (["{}"], "r.jsonl:1: _ng_task_index must be a whole number from 0, not None; is it a rollout of NeMo Gym?"),
+        ([rollout(0, 0, None)], "r.jsonl:1: reward must be a number, not None"),
+        ([rollout(0, 0, 1), rollout(0, 0, 1)], "r.jsonl:2: task 0000, repeat 0 stands here a second time (first on line 1)"),
+        ([rollout(0, 10**9, 1)], "r.jsonl: repeat 1,000,000,000 is beyond its 1 rows"),
+    ],
+)
+def test_broken_rollouts(tmp_path, lines, said):
+    (tmp_path / "r.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(GymError) as caught:
+        NemoRollouts(tmp_path / "r.jsonl", "r.jsonl")
+    assert str(caught.value).startswith(said)

@@ -640,6 +640,7 @@ def test_many_processes_at_once(lab, server):
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out.strip()) == (0, sha(FROZEN)), err
     assert set(json.loads(lab.lock.read_text())) == set(names), "nobody's entry is lost"
+    assert len(server.requests) == 1, "who comes second waits, and uses what the first has fetched"
     assert list(lab.root.rglob("*.part")) == []
 
 
