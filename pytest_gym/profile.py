@@ -53,12 +53,14 @@ def profile_command(word: str, base: Path, corpora: Corpora, gates: StoredGates,
 
 def profile(run: StoredRun, benchmarks: Mapping[str, Scored]) -> dict[str, Any]:
     """The content of `--gym-profile=RUN --gym-json` (docs/profile.md)."""
+    found = {name: of_benchmark(scored, run.manifest) for name, scored in benchmarks.items()}
     return {
         "schema": 1,
         "run": run.word,
         "model": run.manifest["model"],
         "demo": bool(run.manifest.get("demo")),
-        "benchmarks": {name: of_benchmark(scored, run.manifest) for name, scored in benchmarks.items()},
+        "mean": table.macro_mean({name: entry["summary"] for name, entry in found.items()}),
+        "benchmarks": found,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,42 @@ def summarise(
         "detectable_difference": metrics.detectable_difference(attempts, se, span=span),
     }
     return summary | {"hints": hints(summary, temperature=temperature, same_text=same_text)}
+
+
+def macro_mean(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The plain mean of the headlines of several benchmarks (entries of `summary.json`), each a fixed stratum; None with fewer than two.
+
+    `value`, `se`, `ci95`, `method`, `benchmarks` (how many), `few`, and where the headlines have not all the same range and direction, or
+    one has no value, a `reason` and no more. `bounds` where a verdict is missing.
+    """
+    if len(entries) < 2:
+        return None
+    headlines = {name: entry["metrics"][entry["headline"]] for name, entry in entries.items()}
+    found: dict[str, Any] = {"value": None, "se": None, "ci95": None, "method": None, "benchmarks": len(entries), "few": False}
+    if len({(*entry["range"], entry["direction"]) for entry in entries.values()}) > 1:
+        return found | {"reason": "the headlines differ in range or direction"}
+    if none := [name for name, metric in headlines.items() if metric["value"] is None]:
+        return found | {"reason": f"{none[0]} has no {entries[none[0]]['headline']}"}
+    share = 1 / len(entries)
+    low, high = next(iter(entries.values()))["range"]
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    interval = strata_interval([(share, m["value"], m["se"], m["tasks"]) for m in headlines.values()], low=low, high=high)
+    alone = [name for name, metric in headlines.items() if metric["se"] is None]
+    found |= {
+        "value": share * sum(metric["value"] for metric in headlines.values()),
+        "se": interval.se,
+        "ci95": None if interval.low is None or interval.high is None else [interval.low, interval.high],
+        "method": interval.method,
+        "few": interval.few,
+        "reason": f"{alone[0]} has no standard error" if alone else interval.reason,
+    }
+    if any(entry["missing"] for entry in entries.values()):
+        ends = [
+            metric.get("bounds") if entry["missing"] else [metric["value"]] * 2
+            for metric, entry in zip(headlines.values(), entries.values(), strict=True)
+        ]
+        found["bounds"] = None if any(end is None for end in ends) else [share * sum(end[i] for end in ends) for i in (0, 1)]
+    return found
 
 
 def metric_at(outcomes: Outcomes, key: str, *, low: float, high: float, level: float) -> dict[str, Any]:

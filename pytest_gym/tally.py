@@ -15,6 +15,7 @@ import numpy as np
 from pytest_gym.plan import Plan, Planned
 from pytest_gym.records import CaseError, Landed, Usage, Verdict
 from pytest_gym.scores import Counts, Scored
+from pytest_gym.table import macro_mean
 from pytest_gym.verify import Corpora, CorpusMetric
 
 
@@ -69,12 +70,14 @@ class Tally:
 
     def summary(self, scored: Sequence[Scored], *, demo: bool, wall_s: float, asked: bool = True) -> dict[str, Any]:
         """The content of `summary.json` (docs/results.md), of what `scored` gave."""
+        benchmarks = {s.name: counts.summary(s, demo) for s, counts in zip(scored, self.benchmarks, strict=True)}
         return {
             "schema": 1,
             "demo": demo,
             "wall_s": round(wall_s, 3),
             "requests": self.requests if asked else 0,
-            "benchmarks": {s.name: counts.summary(s, demo) for s, counts in zip(scored, self.benchmarks, strict=True)},
+            "benchmarks": benchmarks,
+            "mean": macro_mean(benchmarks),
             "gates": [],
         }
 

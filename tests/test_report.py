@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -98,6 +99,43 @@ def test_several_benchmarks_have_a_table_on_top():
     assert lines[1].startswith("gsm8k") and lines[2].startswith("ifeval") and "strict" in lines[2]
     assert lines[3] == ""
     assert lines[1].index("[") == lines[2].index("[") == lines[0].index("95%")
+
+
+def test_several_benchmarks_have_a_macro_mean():
+    entries = {"a": entry(40), "b": entry(160), "c": entry(40, rewards=np.full((40, 1), 0.25), headline="mean_reward")}
+    data = summary(**entries)
+    data["mean"] = mean = table.macro_mean(entries)
+    heads = [entries[name]["metrics"][entries[name]["headline"]] for name in "abc"]
+    assert mean["value"] == pytest.approx(np.mean([head["value"] for head in heads])) and mean["benchmarks"] == 3
+    assert mean["se"] == pytest.approx(np.sqrt(sum(head["se"] ** 2 for head in heads)) / 3) and mean["reason"] is None
+    line = next(line for line in text(data).splitlines() if line.startswith("macro mean"))
+    assert line.split()[2] == "0.483" and f"[{mean['ci95'][0]:.3f}, {mean['ci95'][1]:.3f}]" in line
+    assert "| macro mean |" in summary_markdown(data, {})
+    # What is missing widens the bounds of the whole.
+    part = {"a": entry(40, missing=10), "b": entries["b"]}
+    bounds = part["a"]["metrics"]["pass@1"]["bounds"]
+    assert table.macro_mean(part)["bounds"] == [pytest.approx((end + 0.6) / 2) for end in bounds]
+    # No mean of what is not alike.
+    assert table.macro_mean({"a": entry()}) is None
+    for other, why in (
+        (entry(direction="lower"), "the headlines differ in range or direction"),
+        (entry(high=5.0, headline="mean_reward"), "the headlines differ in range or direction"),
+        (entry(3, missing=3), "b has no pass@1"),
+    ):
+        data = summary(a=entry(), b=other)
+        data["mean"] = table.macro_mean(data["benchmarks"])
+        assert data["mean"]["value"] is None and f"no macro mean: {why}" in text(data)
+
+
+def test_a_hundred_benchmarks_are_shown_at_once():
+    one = entry(200, 4, missing=3)
+    data = summary(**{f"benchmark/number_{i:03}": one for i in range(100)})
+    began = time.perf_counter()
+    data["mean"] = table.macro_mean(data["benchmarks"])
+    shown = text(data).splitlines()
+    assert time.perf_counter() - began < 0.5
+    # The table and no cards, which would leave it out of sight.
+    assert len(shown) == 106 and shown[101].startswith("macro mean") and max(map(columns, shown)) <= 80
 
 
 def test_a_demo_says_so_everywhere():

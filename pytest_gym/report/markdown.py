@@ -36,6 +36,10 @@ def summary_markdown(summary: Mapping[str, Any], manifest: Mapping[str, Any]) ->
             _pair(metric.get("bounds"), "unknown") if entry["missing"] else "",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    if (mean := summary.get("mean")) and mean["value"] is not None:
+        few = " (few)" if mean["few"] else ""
+        cells = ["macro mean", "", "", f"**{mean['value']:.4g}**", _pair(mean["ci95"], "none") + few, "", _pair(mean.get("bounds"), "")]
+        lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     for name, entry in benchmarks.items():
         notes = _notes(entry)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_gym.report.layout import BOLD, PLAIN, WARN, Line, labelled, table, wrapped
-from pytest_gym.report.terminal import cards
+from pytest_gym.report.terminal import cards, overview
 from pytest_gym.report.text import columns, printable
 
 _MOST_SHOWN = 10
@@ -19,6 +19,8 @@ def profile_text(found: Mapping[str, Any], *, width: int = 80, notes: Sequence[s
     lines: list[Line] = [[("run    ", BOLD), (printable(found["run"]), PLAIN)], [("model  ", BOLD), (printable(model), PLAIN)], []]
     if found["demo"]:
         lines += [*wrapped("DEMO: a simulated model answered. These numbers say nothing about any real model.", width, "", WARN), []]
+    if len(found["benchmarks"]) > 1:
+        lines += [*overview({name: entry["summary"] for name, entry in found["benchmarks"].items()}, found["mean"], width), []]
     for name, entry in found["benchmarks"].items():
         lines += [*cards({name: entry["summary"]}, width, verbosity=1), *_details(entry, width), []]
     for note in notes:

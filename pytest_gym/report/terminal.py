@@ -14,6 +14,8 @@ from pytest_gym.report.layout import BAD, BOLD, GOOD, LABEL, PLAIN, WARN, Line, 
 from pytest_gym.report.text import columns, fit, printable
 
 _CELL = 7
+_MOST_CARDS = 12
+"""With more benchmarks than this their table alone is shown: it would be out of sight above so many cards."""
 _COUNTED = re.compile(r"(pass@|pass\^|majority@|best@|g-pass@)\d+.*")
 
 
@@ -22,9 +24,9 @@ def scorecard(
 ) -> list[Line]:
     """The scorecard of a run as lines.
 
-    summary: the content of `summary.json`. verbosity: below 0 one score line per benchmark and nothing else, 0 everything, from 1 on with
-    a row for each subset. width: columns that lines keep to (paths and very narrow terminals excepted).
-    run_folder: shown last, whole, so that it can be copied. notes: further sentences, one paragraph each; an indented
+    summary: the content of `summary.json`. verbosity: below 0 one score line per benchmark and nothing else, 0 everything (of many
+    benchmarks the table alone), from 1 on with a row for each subset. width: columns that lines keep to (paths and very narrow
+    terminals excepted). run_folder: shown last, whole, so that it can be copied. notes: further sentences, one paragraph each; an indented
     one is a line to be copied, and is not wrapped.
     """
     width = max(width, 40)
@@ -37,9 +39,12 @@ def scorecard(
         lines += wrapped("DEMO: a simulated model answered. These numbers say nothing about any real model.", width, "", {**WARN, **BOLD})
         lines.append([])
     if len(benchmarks) > 1:
-        lines += [*_overview(benchmarks, width), []]
-    for name, entry in benchmarks.items():
+        lines += [*overview(benchmarks, summary.get("mean"), width), []]
+    many = len(benchmarks) > _MOST_CARDS and verbosity == 0
+    for name, entry in benchmarks.items() if not many else ():
         lines += [*_card(name, entry, width, verbosity), []]
+    if many:
+        lines += [*wrapped("Each benchmark by itself: -v, or --gym-profile of the run.", width, ""), []]
     for gate in summary.get("gates") or ():
         lines += gate_lines(gate, width)
     for note in notes:
@@ -75,8 +80,8 @@ def _score_line(name: str, entry: Mapping[str, Any], demo: bool, width: int) -> 
     return lines
 
 
-def _overview(benchmarks: Mapping[str, Mapping[str, Any]], width: int) -> list[Line]:
-    """One row per benchmark: metric, score, interval, and where data is missing scored / planned and the bounds."""
+def overview(benchmarks: Mapping[str, Mapping[str, Any]], mean: Mapping[str, Any] | None, width: int) -> list[Line]:
+    """One row per benchmark: metric, score, interval, and where data is missing scored / planned and the bounds; last their mean."""
     missing = any(entry["missing"] for entry in benchmarks.values())
     header = ["benchmark", "metric", "score", "95% interval", "scored", *(["bounds"] if missing else [])]
     rows: list[Line] = []
@@ -89,11 +94,19 @@ def _overview(benchmarks: Mapping[str, Mapping[str, Any]], width: int) -> list[L
         if missing:
             row.append((_interval(metric.get("bounds"), entry) if entry["missing"] else "", WARN))
         rows.append(row)
+    if mean is not None and mean["value"] is not None:
+        row = [("macro mean", BOLD), ("", PLAIN), (_number(mean["value"], entry), BOLD)]
+        row.append(((_interval(mean["ci95"], entry) or "none") + (" few" if mean["few"] else ""), WARN if mean["few"] else PLAIN))
+        row += [("", PLAIN), (_interval(mean.get("bounds"), entry), WARN)] if missing else [("", PLAIN)]
+        rows.append(row)
     widths = [max(columns(title), *(columns(row[i][0]) for row in rows)) for i, title in enumerate(header)]
     while len(widths) > 3 and sum(widths[1:]) + 2 * len(widths) + 8 > width:
         widths.pop()
     widths[0] = max(10, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
-    return table([(title, PLAIN) for title in header], rows, widths, right={2, 4})
+    lines = table([(title, PLAIN) for title in header], rows, widths, right={2, 4})
+    if mean is not None and mean["value"] is None:
+        lines += wrapped(f"no macro mean: {printable(mean['reason'])}", width, "")
+    return lines
 
 
 def cards(benchmarks: Mapping[str, Mapping[str, Any]], width: int, *, verbosity: int = 0) -> list[Line]:
