@@ -224,7 +224,8 @@ def aggregate(runs: Sequence[StoredRun], plan: Plan, output: Path, corpora: Corp
         notes = list(_notes(runs, shares, merge, plan))
         manifest = _manifest(runs, shares, merge, plan)
         scored = tally.scored()
-        summary = tally.summary(scored, demo=bool(manifest["demo"]), wall_s=max(map(_wall_s, runs)))
+        models = [name for name in (manifest["model"].get("name"), manifest["model"].get("reported")) if name]
+        summary = tally.summary(scored, demo=bool(manifest["demo"]), wall_s=max(map(_wall_s, runs)), models=models)
         results = gates.judged(manifest, scored)
         summary["gates"] = [result.to_json() for result in results]
         folder.write_json(SUMMARY, summary)

@@ -239,7 +239,6 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
     for key, named in (("verifier", verifier["name"]), ("harness", values["harness"])):
         if not NAME.fullmatch(named):
             raise ConfigError(f"{block.where(key)}: {named!r} is no {key} name")
-    sampling = values["sampling"]
     return Benchmark(
         name=name,
         description=" ".join(values["description"].split()),
@@ -252,19 +251,28 @@ def read_benchmark(files: ConfigFiles, path: Path, name: str, root: Path) -> Ben
         verifier=verifier.pop("name"),
         verifier_options=verifier,
         metric=replace(_metric(values["metric"]), aggregate=_aggregate(values["aggregate"], subset=values["subset"])),
-        sampling={} if sampling is None else plain(check_sampling(sampling, lambda key: str(sampling.where(key)))),
+        sampling=_sampling(values["sampling"]),
         datasets=_datasets(block, files, name),
         subset=values["subset"],
         cluster=values["cluster"],
         gates=tuple(values["gates"]),
         aliases=tuple(values["aliases"]),
-        published=tuple(read(item, PUBLISHED_KEYS, "a published score") for item in values["published"]),
+        published=tuple(_published(item) for item in values["published"]),
         context_length=values["context_length"],
         check=_check(values["check"]),
         path=path,
         line=place.line,
         root=root,
     )
+
+
+def _sampling(block: Block | None) -> dict[str, Any]:
+    return {} if block is None else plain(check_sampling(block, lambda key: str(block.where(key))))
+
+
+def _published(block: Block) -> dict[str, Any]:
+    values = read(block, PUBLISHED_KEYS, "a published score")
+    return values | {"sampling": _sampling(values["sampling"])}
 
 
 def _datasets(block: Block, files: ConfigFiles, name: str) -> tuple[DatasetSpec, ...]:

@@ -37,6 +37,7 @@ _TYPES: dict[str, tuple[dict[str, Any], ...]] = {
     "mapping": ({"type": "object"},),
     "list of mappings": ({"type": "array", "minItems": 1, "items": {"type": "object"}},),
     "count": ({"type": "integer", "minimum": 1},),
+    "count from 0": ({"type": "integer", "minimum": 0},),
     "number": ({"type": "number"},),
     "range": ({"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "number"}},),
     "sha256": ({"type": "string", "pattern": "^[0-9a-f]{64}$"},),
@@ -72,11 +73,12 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {name: _table(name, keys) for name, keys in _TABLES.items()}
     block = definitions["block"]["properties"]
     block["verifier"] = {"anyOf": [_TEXT, {"type": "object", "properties": {"name": _TEXT}}, {"type": "null"}]}
-    block["sampling"] = {
+    sampling = {
         "type": ["object", "null"],
         "properties": _sampling(),
         "additionalProperties": False,
     }
+    block["sampling"] = definitions["published"]["properties"]["sampling"] = sampling
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A benchmark config of pytest-gym",

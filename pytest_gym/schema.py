@@ -82,6 +82,9 @@ PUBLISHED_KEYS: dict[str, Key] = {
     "model": Key("text", ...),
     "metric": Key("text", "pass@1"),
     "score": Key("number", ...),
+    "n": Key("count", None),
+    "sampling": Key("mapping", None),
+    "examples": Key("count from 0", None),
     "protocol": Key("text", ...),
     "source": Key("text", ...),
 }
@@ -120,6 +123,7 @@ _MEANS = {
     "mapping": "a mapping",
     "list of mappings": "a list of mappings",
     "count": "a whole number of at least 1",
+    "count from 0": "a whole number of at least 0",
     "number": "a number",
     "range": "two numbers, the lower first, as [0, 1]",
     "sha256": "64 lower-case hexadecimal digits in quotes",
@@ -173,8 +177,8 @@ def _fits(value: Any, kind: str) -> bool:
             return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
         case "text or list of mappings":
             return isinstance(value, str) or _fits(value, "list of mappings")
-        case "count":
-            return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        case "count" | "count from 0":
+            return isinstance(value, int) and not isinstance(value, bool) and value >= (kind == "count")
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         case "range":

@@ -297,7 +297,8 @@ class GymSession:
         # As it was before: the summary of a resumed run is about all of its processes.
         wall_s = time.monotonic() - self._began + (self.state.origin.wall_s if isinstance(self.state.origin, Resume) else 0.0)
         scored = tally.scored()
-        self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s, asked=self.asks)
+        models = [self.model, *tally.reported_models]
+        self.summary = tally.summary(scored, demo=self.state.options.demo, wall_s=wall_s, asked=self.asks, models=models)
         if self.gates is not None:
             self.summary["gates"] = [result.to_json() for result in self.gates.judged()]
             self.summary |= self.gates.stopped()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pytest_gym.plan import Plan, Planned
+from pytest_gym.published import beside_published
 from pytest_gym.records import CaseError, Landed, Usage, Verdict
 from pytest_gym.scores import Counts, Scored
 from pytest_gym.table import macro_mean
@@ -68,9 +69,15 @@ class Tally:
         """Whether no case at all has a verdict."""
         return all(bool(np.all(np.isnan(counts.counts.passed))) for counts in self.benchmarks)
 
-    def summary(self, scored: Sequence[Scored], *, demo: bool, wall_s: float, asked: bool = True) -> dict[str, Any]:
-        """The content of `summary.json` (docs/results.md), of what `scored` gave."""
+    def summary(
+        self, scored: Sequence[Scored], *, demo: bool, wall_s: float, asked: bool = True, models: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """The content of `summary.json` (docs/results.md), of what `scored` gave. models: names that the model goes by."""
         benchmarks = {s.name: counts.summary(s, demo) for s, counts in zip(scored, self.benchmarks, strict=True)}
+        for counts in self.benchmarks if not demo else ():
+            entry = benchmarks[counts.planned.benchmark.name]
+            if published := beside_published(counts.planned.benchmark, entry, models):
+                entry["published"] = published
         return {
             "schema": 1,
             "demo": demo,

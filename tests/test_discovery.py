@@ -240,7 +240,8 @@ def test_the_outlook_of_a_run(root):
     catalogue = Catalogue([root])
     shown = json.loads(show_command(catalogue, "grade_school", ready, cache=root / "cache", as_json=True).out)
     assert (shown["name"], shown["aliases"], shown["kind"]) == ("gsm8k", ["grade_school"], "rule")
-    assert shown["published"] == [{"model": "M-8B", "metric": "pass@1", "score": 0.9, "protocol": "greedy", "source": "its card"}]
+    known = {"model": "M-8B", "metric": "pass@1", "score": 0.9, "protocol": "greedy", "source": "its card"}
+    assert shown["published"] == [{**known, "n": None, "sampling": {}, "examples": None}]
     se = shown["expected_se"]
     assert (
         se["score"] == 0.9 and se["at_most"] == pytest.approx((0.09 / 1319) ** 0.5) and se["at_least"] == pytest.approx(se["at_most"] / 2)

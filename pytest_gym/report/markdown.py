@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_gym.report.terminal import published_text
 from pytest_gym.report.text import excerpt, printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~!$^])")
@@ -67,6 +68,7 @@ def _notes(entry: Mapping[str, Any]) -> list[str]:
         notes.append("errors: " + ", ".join(f"{escape(kind)} {count:,}" for kind, count in entry["errors"].items()))
     if rates := {kind: rate for kind, rate in (entry.get("rates") or {}).items() if rate > 0}:
         notes.append("answers: " + ", ".join(f"{escape(kind.replace('_', ' '))} {100 * rate:.2g}%" for kind, rate in rates.items()))
+    notes += ["published: " + escape(published_text(published, entry)) for published in entry.get("published") or ()]
     return [*notes, *(escape(hint) for hint in entry.get("hints") or ())]
 
 

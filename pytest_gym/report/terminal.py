@@ -145,11 +145,26 @@ def _card(name: str, entry: Mapping[str, Any], width: int, verbosity: int) -> li
     if tokens.get("input") or tokens.get("output"):
         reasoning = f", {tokens['reasoning']:,} of them reasoning" if tokens.get("reasoning") else ""
         lines += labelled("tokens", f"{tokens.get('input') or 0:,} in, {tokens.get('output') or 0:,} out{reasoning}", width)
+    for published in entry.get("published") or ():
+        lines += labelled("published", printable(published_text(published, entry)), width, PLAIN if published["within"] else WARN)
     if verbosity > 0:
         lines += _subsets(entry, width)
     for hint in entry.get("hints") or ():
         lines += wrapped("hint: " + printable(hint), width, "  ", WARN)
     return lines
+
+
+def published_text(published: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """A published score beside the run's: how far apart, whether that is within the tolerance, and what differs."""
+    score, metric = _number(published["score"], entry), published["metric"]
+    text = f"{metric} {score} of {published['model']} ({published['source']}); "
+    if published["difference"] is None:
+        return text + f"this run has no {metric}"
+    text += f"here {_number(published['value'], entry)}, {published['difference']:+.{_digits(entry)}f}"
+    if published["within"] is not None:
+        text += f", {'within' if published['within'] else 'beyond'} the tolerance of {_number(published['tolerance'], entry)}"
+    differs = "; ".join(published["differs"]) or "nothing that is known"
+    return f"{text}. Protocol there: {published['protocol']}. It differs in: {differs}"
 
 
 def _main_keys(entry: Mapping[str, Any]) -> list[str]:
