@@ -200,6 +200,10 @@ class _Judgement:
             return self._result(False, False, value, interval, f"{words}{why}. As it stands: {gate.metric} is {value:.4f}")
         shown = f"{words}{gate.metric} is {value:.4f}"
         if gate.level is None:
+            if se is not None and se > 0:
+                shown += (
+                    f"; changes from {100 * metrics.POWER_FACTOR * se / self._span(scored):.1f} points on would be seen four times in five"
+                )
             points = {gate.holds(end, gate.value) for end in self._ends(scored)}
             return self._both_ways(points, value, shown, interval)
         if interval is None:

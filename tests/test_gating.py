@@ -197,3 +197,9 @@ def test_a_model_at_the_threshold_seldom_passes(m):
     runs = 300
     for share in (at_the_score(m, 1, 0.7, runs), at_the_baseline(m, 1, 0.02, runs)):
         assert share <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / runs)
+
+
+def test_a_gate_on_the_point_says_what_it_could_have_seen():
+    run = scored({f"{n}": ["right" if n % 2 else "wrong"] for n in range(100)})
+    found = judge(parse("pass@1 >= 0.4"), run, Circumstances())
+    assert found.passed and found.message.endswith("changes from 14.1 points on would be seen four times in five")
