@@ -7,7 +7,7 @@ and looking a benchmark up by name reads as few files as it can. Not here: what 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from pytest_gym.benchmark import NAME, Benchmark, read_benchmark
 from pytest_gym.config import ConfigFiles
 from pytest_gym.errors import ConfigError, VerifierError, did_you_mean
 from pytest_gym.nemo import config_files, is_checkout, is_nemo, read_nemo, usual
+from pytest_gym.suite import Suite, members, read_suite, within
 from pytest_gym.verify import Verifier, load_verifier
 
 CONFIG = "config.yaml"
@@ -44,6 +45,7 @@ class Catalogue:
         self.roots = tuple(dict.fromkeys(Path(root).resolve() for root in roots))
         self._files = ConfigFiles(self.roots)
         self._by_file: dict[Path, list[_Found]] = {}
+        self._suites: dict[str, Suite] = {}
         self._configs: dict[Path, list[Path]] = {}
         self._notes: dict[str, None] = {}
 
@@ -117,7 +119,7 @@ class Catalogue:
         names: dict[str, None] = {}
         for pattern in wanted:
             if not any(char in pattern for char in "*?["):
-                names[self.benchmark(pattern).name] = None
+                names.update(dict.fromkeys(self._named(pattern)))
                 continue
             benchmarks, broken = self._everything
             for found in broken:
@@ -128,6 +130,34 @@ class Catalogue:
                 raise self._unknown(pattern)
             names.update(dict.fromkeys(matched))
         return list(names)
+
+    def _named(self, name: str) -> list[str]:
+        try:
+            return [self.benchmark(name).name]
+        except ConfigError:
+            if name not in self.suites:
+                raise
+            return members(self.suites[name], self.suites, self.match)
+
+    @property
+    def suites(self) -> Mapping[str, Suite]:
+        """All suites by name, those of an earlier root first; a benchmark of the same name goes before a suite."""
+        benchmarks, _ = self._everything
+        taken = {benchmark.name for benchmark in benchmarks}
+        return {name: suite for name, suite in sorted(self._suites.items()) if name not in taken}
+
+    def chosen_suites(self, patterns: Sequence[str]) -> list[Suite]:
+        """The suites among the words of `--gym-benchmark`, with those that they name, the innermost first."""
+        found: dict[str, Suite] = {}
+        for word in filter(None, (word.strip() for pattern in patterns for word in pattern.split(","))):
+            if any(char in word for char in "*?["):
+                continue
+            try:
+                self.benchmark(word)
+            except ConfigError:
+                if word in self.suites:
+                    found.update({one.name: one for one in within(self.suites[word], self.suites)})
+        return list(found.values())
 
     def verifier(self, name: str) -> Verifier:
         """The verifier called `name`, from `verifiers/<name>.py` of the first root that has it.
@@ -212,17 +242,20 @@ class Catalogue:
             names = []
         for name in names:
             try:
-                benchmark = read_benchmark(self._files, path, name, root)
+                suite = read_suite(self._files, path, name)
+                benchmark = None if suite else read_benchmark(self._files, path, name, root)
             except ConfigError as error:
                 found.append(_Found(name, path, None, error))
             else:
                 if benchmark is not None:
                     found.append(_Found(name, path, benchmark, None))
+                elif suite is not None:
+                    self._suites.setdefault(name, suite)
         self._by_file[path] = found
         return found
 
     def _unknown(self, name: str) -> ConfigError:
-        names = self.names()
+        names = [*self.names(), *self.suites]
         near = did_you_mean(name, names, otherwise="")
         what = "no benchmark matches" if any(char in name for char in "*?[") else "there is no benchmark"
         broken = len(self.broken())

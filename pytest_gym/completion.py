@@ -21,6 +21,7 @@ from pytest_gym.schema import (
     PROMPT_KEYS,
     PUBLISHED_KEYS,
     SOURCE_KEYS,
+    SUITE_KEYS,
     TURN_KEYS,
     Key,
 )
@@ -48,6 +49,7 @@ _BELOW: dict[tuple[str, str], tuple[str, str]] = {
     ("block", "metric"): ("one", "metric"),
     ("block", "check"): ("one", "check"),
     ("block", "aggregate"): ("named", "aggregate"),
+    ("block", "suite"): ("one", "suite"),
     ("block", "datasets"): ("many", "dataset"),
     ("block", "published"): ("many", "published"),
     ("dataset", "sources"): ("named", "source"),
@@ -63,6 +65,7 @@ _TABLES: dict[str, Mapping[str, Key]] = {
     "part": PART_KEYS,
     "metric": METRIC_KEYS,
     "aggregate": AGGREGATE_KEYS,
+    "suite": SUITE_KEYS,
     "check": CHECK_KEYS,
     "published": PUBLISHED_KEYS,
 }

@@ -35,6 +35,7 @@ from pytest_gym.schema import DOMAINS, REQUIRES
 from pytest_gym.settings import Settings, parse_assignments
 from pytest_gym.shard import parse as parse_shard
 from pytest_gym.state import GymState, Origin
+from pytest_gym.suite import Suite
 
 
 def configure(config: pytest.Config) -> None:
@@ -68,10 +69,14 @@ def cache_of(config: pytest.Config, settings: Settings) -> Path:
     return config.invocation_params.dir / Path(own).expanduser() if own else default_cache()
 
 
-def settings_of(config: pytest.Config, options: Options) -> Settings:
-    """The settings of this run: lines in pyproject, then those of the command line."""
+def settings_of(config: pytest.Config, options: Options, suites: Sequence[Suite] = ()) -> Settings:
+    """The settings of this run: those of its suites, lines in pyproject, then those of the command line."""
     lines = [line for line in config.getini("gym_set") or [] if line not in options.set]
-    return parse_assignments([*lines, *options.set], "--gym-set")
+    settings = parse_assignments([*lines, *options.set], "--gym-set")
+    for suite in reversed(suites):
+        below = parse_assignments(suite.settings, suite.place)
+        settings = Settings({**below.values, **settings.values})
+    return settings
 
 
 def _configure_main(config: pytest.Config) -> None:
@@ -114,14 +119,15 @@ def _configure_main(config: pytest.Config) -> None:
     def modify(benchmark: Any) -> Any:
         return config.hook.pytest_gym_modify_benchmark(config=config, benchmark=benchmark) or benchmark
 
-    settings = restored.settings if restored else settings_of(config, options)
+    suites = catalogue.chosen_suites(options.benchmark)
+    settings = restored.settings if restored else settings_of(config, options, suites)
     selected = resolve(catalogue, settings, names, split=options.split, demo=options.demo, modify=modify)
     if origin is None or origin.asks:
         wire = load_wire(options.api)
         for one in selected:
             check_wire(wire, one.benchmark.sampling, f"{one.benchmark.name} with --gym-api={options.api}")
     config.args = list(arguments.paths) if config.args_source is config.ArgsSource.ARGS else []
-    lines = gate_lines(config, options, selected)
+    lines = gate_lines(config, options, selected, suites)
     misses = settings.get("wrong_answers") or ("xfail" if options.demo or lines else "fail")
     if config.option.runxfail:
         misses = "fail"
@@ -146,13 +152,16 @@ def _configure_main(config: pytest.Config) -> None:
     _hear_sigterm(config)
 
 
-def gate_lines(config: pytest.Config, options: Options, selected: Sequence[Selected]) -> list[tuple[str, str]]:
+def gate_lines(
+    config: pytest.Config, options: Options, selected: Sequence[Selected], suites: Sequence[Suite] = ()
+) -> list[tuple[str, str]]:
     """The gates of a run, each with where it stands: options, pyproject and the benchmarks' configs hold together.
 
     Raises ConfigError for one that does not parse, before anything is fetched or asked; and for options that need gates.
     """
     ini = [line for line in config.getini("gym_gates") or [] if line not in options.gate]
     lines = [*((text, "--gym-gate") for text in options.gate), *((text, "gym_gates") for text in ini)]
+    lines += [(text, f"{suite.place}: gates") for suite in suites for text in suite.gates]
     for one in selected:
         benchmark = one.benchmark
         lines += [(f"{benchmark.name}: {text}", f"{benchmark.path}:{benchmark.line}: gates") for text in benchmark.gates]

@@ -19,7 +19,7 @@ from pytest_gym.catalogue import Catalogue
 from pytest_gym.errors import ConfigError, GymError
 from pytest_gym.filters import parse_filter
 from pytest_gym.outlook import expected_se, kind, tokens
-from pytest_gym.report.benchmarks import broken_text, list_text, search_text, show_text
+from pytest_gym.report.benchmarks import broken_text, list_text, search_text, show_text, suite_text, suites_text
 from pytest_gym.verify import Verifier, check_needs, check_options, type_name
 
 IsPrepared = Callable[[Benchmark], bool]
@@ -45,7 +45,7 @@ def list_command(catalogue: Catalogue, expression: str, prepared: IsPrepared, *,
     broken = [str(error) for error in catalogue.broken()]
     if as_json:
         return Output(_json(entries), "".join(f"{sentence}\n" for sentence in broken))
-    text = list_text(entries, width=width)
+    text = list_text(entries, width=width) + ("" if expression else suites_text(list(catalogue.suites.values()), width=width))
     if expression and not entries:
         text = f"no benchmark matches {expression!r}; pytest --gym-list shows all\n"
     return Output(text + broken_text(broken))
@@ -63,6 +63,10 @@ def show_command(
     catalogue: Catalogue, name: str, prepared: IsPrepared, *, cache: Path | None = None, as_json: bool = False, width: int = 100
 ) -> Output:
     """`--gym-show=NAME`. Raises ConfigError where there is no such benchmark, or a broken one; a broken verifier is told in the text."""
+    if name in catalogue.suites:
+        suite = catalogue.suites[name]
+        told = {**asdict(suite), "path": str(suite.path), "members": catalogue.match(name)}
+        return Output(_json(told) if as_json else suite_text(told, width=width))
     benchmark = catalogue.benchmark(name)
     verifier: Verifier | GymError
     try:

@@ -56,6 +56,7 @@ BLOCK_KEYS: dict[str, Key] = {
     "subset": Key("text", None),
     "cluster": Key("text", None),
     "gates": Key("list of texts", ()),
+    "suite": Key("mapping", None),
     "context_length": Key("count", None),
     "check": Key("mapping", None),
     "published": Key("list of mappings", ()),
@@ -94,6 +95,11 @@ METRIC_KEYS: dict[str, Key] = {
     "direction": Key("text", "higher", ("higher", "lower")),
     "range": Key("range", (0.0, 1.0)),
     "pass_threshold": Key("number", 1.0),
+}
+SUITE_KEYS: dict[str, Key] = {
+    "benchmarks": Key("list of texts", ...),
+    "settings": Key("list of texts", ()),
+    "gates": Key("list of texts", ()),
 }
 AGGREGATE_KEYS: dict[str, Key] = {
     "of": Key("text", "pass@1"),

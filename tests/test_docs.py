@@ -316,6 +316,7 @@ def test_twins_are_declared_as_documented(pytester):
         ("Keys of a source", schema.SOURCE_KEYS),
         ("Keys of metric", schema.METRIC_KEYS),
         ("Keys of aggregate", schema.AGGREGATE_KEYS),
+        ("Keys of a suite", schema.SUITE_KEYS),
     ],
 )
 def test_config_keys_are_documented(heading, keys):

@@ -33,6 +33,24 @@ def list_text(entries: Sequence[Mapping[str, Any]], *, width: int = 100) -> str:
     return "\n".join([*lines, "", f"{count}; 'pytest --gym-show=NAME' tells all about one"]) + "\n"
 
 
+def suites_text(suites: Sequence[Any], *, width: int = 100) -> str:
+    """The suites below a list; nothing where there are none."""
+    if not suites:
+        return ""
+    lines = ["", "suites"]
+    for suite in suites:
+        lines += _wrapped(f"{suite.name}: {suite.description or ', '.join(suite.benchmarks)}", width, "  ")
+    return "\n".join(lines) + "\n"
+
+
+def suite_text(shown: Mapping[str, Any], *, width: int = 100) -> str:
+    """Everything about a suite."""
+    lines = [_clean(shown["name"]), *(_wrapped(shown["description"], width, "  ") if shown["description"] else ())]
+    for key, label in (("members", "benchmarks"), ("settings", "settings"), ("gates", "gates")):
+        lines += ["", label, *(f"  {_clean(line)}" for line in shown[key])] if shown[key] else []
+    return "\n".join([*lines, "", f"config      {_clean(shown['path'])}:{shown['line']}"]) + "\n"
+
+
 def search_text(found: Sequence[Mapping[str, Any]], query: str, *, width: int = 100) -> str:
     """What was found, best first, each with its description."""
     if not found:
