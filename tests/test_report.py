@@ -143,6 +143,8 @@ def test_a_demo_says_so_everywhere():
     assert text(data).startswith("DEMO: ")
     assert "DEMO" in text(data, verbosity=-1)
     assert summary_markdown(data, {"model": {"name": "demo"}}).startswith("## DEMO: demo")
+    told = summary_markdown(data, {"options": {"settings": {"sampling.stop": "a|b", "sampling.max_tokens": 9}}})
+    assert 'Set for this run: sampling.max\\_tokens=9, sampling.stop="a\\|b"' in told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ def summary_markdown(summary: Mapping[str, Any], manifest: Mapping[str, Any]) ->
     lines = [f"## {'DEMO: ' if demo else ''}{escape(model)}", ""]
     if demo:
         lines += ["**DEMO: a simulated model answered. These numbers say nothing about any real model.**", ""]
+    if changed := (manifest.get("options") or {}).get("settings"):
+        lines += ["Set for this run: " + ", ".join(escape(f"{name}={json.dumps(changed[name])}", 200) for name in sorted(changed)), ""]
     benchmarks: Mapping[str, Mapping[str, Any]] = summary["benchmarks"]
     lines += ["| benchmark | tasks × repeats | metric | score | 95% interval | scored | bounds |", "|---|--:|---|--:|---|--:|---|"]
     for name, entry in benchmarks.items():
