@@ -225,9 +225,8 @@ def compare_benchmark(a: Scored, b: Scored, *, unpaired: bool = False, level: fl
     }
     result |= _moved(both, key) if usable else {"improved": [], "regressed": []}
     result["metrics"] = {other: both.difference(other, level, full=False) for other in others}
-    names = _subset_names(both.b)
-    subsets = sorted({name for name in names.tolist() if name is not None and usable})
-    result["subsets"] = {name: both.difference(key, level, rows=np.flatnonzero(names == name), full=False) for name in subsets}
+    subsets = table.rows_by_name(both.b.outcomes.reported) if usable else {}
+    result["subsets"] = {name: both.difference(key, level, rows=rows, full=False) for name, rows in subsets.items()}
     _explain(result, a, b)
     return result
 
@@ -304,10 +303,12 @@ def _explain(entry: dict[str, Any], a: Scored, b: Scored, today: tuple[Scored, S
     pairs = match(a, b)
     ledger = Ledger(a, b, pairs.a, pairs.b, pairs.changed, key, today)
     entry["causes"], entry["noise_se"] = ledger.causes()
-    of_a, of_b = _subset_names(a), _subset_names(b)
-    of_a[pairs.a] = of_b[pairs.b]  # an unfinished run does not know its own
+    of_a, of_b = list(a.outcomes.reported) or [None] * a.tasks, list(b.outcomes.reported) or [None] * b.tasks
+    for one, other in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True):
+        of_a[one] = of_b[other]  # an unfinished run does not know its own
+    rows_a, rows_b = table.rows_by_name(of_a), table.rows_by_name(of_b)
     for name, subset in entry["subsets"].items():
-        subset["causes"] = ledger.causes(np.flatnonzero(of_a == name), np.flatnonzero(of_b == name))[0]
+        subset["causes"] = ledger.causes(rows_a[name], rows_b[name])[0]
 
 
 def values_of(scored: Scored, key: str) -> Floats:
@@ -408,10 +409,6 @@ def _keys(a: Scored, b: Scored) -> list[str]:
     repeats = min(a.repeats, b.repeats)
     keys = ["pass@1", *(f"{family}{k}" for k in metrics.attempt_counts(repeats) for family in ("pass@", "pass^")), "mean_reward"]
     return list(dict.fromkeys([*keys, *(name for name in a.outcomes.scores if name in b.outcomes.scores), *b.outcomes.derived]))
-
-
-def _subset_names(scored: Scored) -> NDArray[np.object_]:
-    return np.array(scored.outcomes.reported or [None] * scored.tasks, dtype=object)
 
 
 def _names(runs: Mapping[str, Scored]) -> str:

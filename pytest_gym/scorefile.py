@@ -8,10 +8,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import math
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,10 @@ SCORES = "scores.csv.gz"
 _COLUMNS = ("benchmark", "task_id", "repeat", "passed", "reward", "class", "flags", "error", "answer", "output_tokens", "latency_s", "row")
 _GROUPS = ("subset", "cluster")
 _NAMED = "scores."
-_CHUNK = 50_000
+_BLOCK = 1 << 15
+_LINES = 1_000
+# So many different numbers of a column are remembered as texts: most columns have few, and looking one up is faster than reading it.
+_REMEMBERED = 20_000
 
 
 def write_scores(path: Path, benchmarks: Sequence[Scored]) -> None:
@@ -94,21 +99,63 @@ def read_scores(path: Path, manifest: Mapping[str, Any]) -> dict[str, Scored]:
     line = 1
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
-            reader = csv.reader(text)
-            header = next(reader, [])
-            if missing := [name for name in (*_COLUMNS, *_GROUPS) if name not in header]:
-                raise RunError(f"{path}: has no column {missing[0]!r}")
-            while chunk := list(islice(reader, _CHUNK)):
-                columns = dict(zip(header, zip(*chunk, strict=True), strict=True))
-                names = columns["benchmark"]
-                starts = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1]), len(names)]
-                for start, end in pairwise(starts):
-                    part = parts.setdefault(names[start], _Part(names[start]))
-                    part.add({name: column[start:end] for name, column in columns.items()})
-                line += len(chunk)
-            return {name: part.scored(manifest) for name, part in parts.items()}
+            header = next(csv.reader(text), [])
+        if missing := [name for name in (*_COLUMNS, *_GROUPS) if name not in header]:
+            raise RunError(f"{path}: has no column {missing[0]!r}")
+        for cells in _cells(path, len(header)):
+            columns = {name: cells[place :: len(header)] for place, name in enumerate(header)}
+            if strange := set(columns["class"]).difference(CLASSES):
+                raise ValueError(f"{strange.pop()!r} is no class")
+            names = columns["benchmark"]
+            for start, end in itertools.pairwise([*_starts(names), len(names)]):
+                part = parts.setdefault(names[start], _Part(names[start]))
+                whole = (start, end) == (0, len(names))
+                part.add(columns if whole else {name: column[start:end] for name, column in columns.items()})
+            line += len(names)
+        return {name: part.scored(manifest) for name, part in parts.items()}
     except (OSError, EOFError, ValueError, KeyError, csv.Error, zlib.error) as error:
         raise RunError(f"{path}, after line {line:,}: cannot be read: {error}; without the file, rollouts.jsonl is read") from None
+
+
+def _cells(path: Path, width: int) -> Iterator[list[str]]:
+    """The cells of all lines but the first, some lines at a time, one after the other.
+
+    A million lines have no list each, and are taken apart by `csv` only from where a quote stands on: that is several times slower.
+    """
+    done, rest = 0, b""
+    with gzip.open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            block = rest + block
+            if b'"' in block or b"\r" in block:
+                break
+            end = block.rfind(b"\n") + 1
+            block, rest = block[:end], block[end:]
+            if lines := block.count(b"\n"):
+                cells = block[:-1].decode().replace("\n", ",").split(",")
+                if len(cells) != lines * width:
+                    raise ValueError(f"{lines:,} lines have {len(cells):,} cells, not {width} each")
+                if not done:
+                    del cells[:width]
+                done += lines
+                if cells:
+                    yield cells
+        else:
+            if rest:
+                raise ValueError("the last line is not whole")
+            return
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
+        rows = csv.reader(itertools.islice(text, done, None))
+        if not done:
+            next(rows)
+        while some := list(itertools.islice(rows, _LINES)):
+            if any(len(row) != width for row in some):
+                raise ValueError(f"a line has not {width} cells")
+            yield list(itertools.chain.from_iterable(some))
+
+
+def _starts(values: Sequence[str]) -> list[int]:
+    """Where a value stands that is not the one before it, 0 included."""
+    return [0, *itertools.compress(itertools.count(1), map(ne, values, itertools.islice(values, 1, None)))]
 
 
 class _Part:
@@ -116,39 +163,43 @@ class _Part:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.positions: dict[str, int] = {}
         self.columns: dict[str, list[NDArray[Any]]] = {}
-        self.tasks: dict[str, tuple[str, str, str]] = {}
+        self.tasks: dict[str, tuple[int, str, str, str]] = {}
         self.codes: dict[str, int] = {"": -1}
-        self.errors: list[str] = []
+        self.errors: dict[int, str] = {}
+        self.lines = 0
+        self.numbers: dict[str, _Numbers] = defaultdict(_Numbers)
 
     def add(self, columns: Mapping[str, Sequence[str]]) -> None:
-        """Take some lines."""
+        """Take some lines. The repeats of a task stand side by side, so most is done once for each task."""
         ids = columns["task_id"]
-        for task, row, subset, cluster in zip(ids, columns["row"], columns["subset"], columns["cluster"], strict=True):
-            if task not in self.tasks:
-                self.tasks[task] = (row, subset, cluster)
-        positions, codes = self.positions, self.codes
-        self._keep("position", [positions.setdefault(task, len(positions)) for task in ids], np.int64)
-        self._keep("repeat", list(map(int, columns["repeat"])), np.int64)
-        self._keep("answer", [codes.setdefault(answer, len(codes) - 1) for answer in columns["answer"]], np.int32)
-        bits = {"": 0} | {
-            text: sum(bit for bit, word in FLAG_NAMES.items() if word in text.split("+")) for text in set(columns["flags"]) if text
-        }
-        self._keep("flags", [bits[text] for text in columns["flags"]], np.uint8)
-        self.errors += columns["error"]
+        starts = _starts(ids)
+        for start in starts:
+            if ids[start] not in self.tasks:
+                self.tasks[ids[start]] = (len(self.tasks), columns["row"][start], columns["subset"][start], columns["cluster"][start])
+        positions = [self.tasks[ids[start]][0] for start in starts]
+        self._keep("position", np.repeat(np.array(positions, dtype=np.int64), np.diff([*starts, len(ids)])))
+        self._keep("repeat", self.numbers["repeat"].of(columns["repeat"]).astype(np.int64))
+        for answer in dict.fromkeys(columns["answer"]):
+            self.codes.setdefault(answer, len(self.codes) - 1)
+        self._keep("answer", np.fromiter(map(self.codes.__getitem__, columns["answer"]), np.int32, len(ids)))
+        bits = {text: sum(bit for bit, word in FLAG_NAMES.items() if word in text.split("+")) for text in set(columns["flags"])}
+        self._keep("flags", np.fromiter(map(bits.__getitem__, columns["flags"]), np.uint8, len(ids)))
+        if columns["error"].count("") < len(ids):
+            self.errors |= {self.lines + place: kind for place, kind in enumerate(columns["error"]) if kind}
+        self.lines += len(ids)
         for name, values in columns.items():
             if name in ("passed", "reward", "output_tokens", "latency_s") or name.startswith(_NAMED):
-                single = name in ("output_tokens", "latency_s")
-                self._keep(name, [float(text) if text else math.nan for text in values], np.float32 if single else np.float64)
+                kind = np.float32 if name in ("output_tokens", "latency_s") else np.float64
+                self._keep(name, self.numbers[name].of(values).astype(kind, copy=False))
 
-    def _keep(self, name: str, values: Sequence[Any], kind: Any) -> None:
-        self.columns.setdefault(name, []).append(np.array(values, dtype=kind))
+    def _keep(self, name: str, values: NDArray[Any]) -> None:
+        self.columns.setdefault(name, []).append(values)
 
     def scored(self, manifest: Mapping[str, Any]) -> Scored:
         """All that was taken."""
         flat = {name: np.concatenate(chunks) for name, chunks in self.columns.items()}
-        tasks, repeats = len(self.positions), int(flat["repeat"].max()) + 1
+        tasks, repeats = len(self.tasks), int(flat["repeat"].max()) + 1
         place = flat["position"] * repeats + flat["repeat"]
 
         def grid(name: str, empty: float) -> NDArray[Any]:
@@ -164,23 +215,37 @@ class _Part:
             grid("reward", math.nan),
             passed,
             grid("answer", -1),
-            [subset or None for _, subset, _ in groups],
-            [cluster or None for _, _, cluster in groups],
+            [subset or None for *_, subset, _ in groups],
+            [cluster or None for *_, cluster in groups],
             named,
         )
         return Scored(
             self.name,
             metric_of(manifest, self.name),
-            list(self.positions),
-            [row for row, _, _ in groups],
+            list(self.tasks),
+            [row for _, row, *_ in groups],
             outcomes,
             grid("flags", 0) | landed,
             grid("output_tokens", math.nan),
             grid("latency_s", math.nan),
-            {int(place[i]): kind for i, kind in enumerate(self.errors) if kind},
+            {int(place[line]): kind for line, kind in self.errors.items()},
             [answer for answer in self.codes if answer],
             planned_of(manifest, self.name).get("subset"),
         )
+
+
+class _Numbers(dict[str, float]):
+    """The numbers that the texts of a column stand for, NaN for an empty one."""
+
+    def __missing__(self, text: str) -> float:
+        self[text] = value = float(text) if text else math.nan
+        return value
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """The numbers of a column."""
+        if len(self) <= _REMEMBERED:
+            return np.fromiter(map(self.__getitem__, texts), np.float64, len(texts))
+        return np.fromiter(map(float, [text or "nan" for text in texts] if "" in texts else texts), np.float64, len(texts))
 
 
 def _is_named(name: str, values: NDArray[Any]) -> bool:

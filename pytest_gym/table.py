@@ -51,7 +51,7 @@ def summarise(
     low, high, _ = table.scale(headline)
     span = high - low if math.isfinite(high - low) else 1.0
     subsets: dict[str, Any] = {}
-    for name, rows in _groups(outcomes.reported).items():
+    for name, rows in rows_by_name(outcomes.reported).items():
         subsets[name] = table.entry(list(dict.fromkeys((headline, "pass@1"))), outcomes.verdicts, rows)
     summary = {
         "tasks": entry["tasks"],
@@ -218,7 +218,7 @@ class _Table:
 
     def _subset_mean(self, mean: SubsetMean, verdicts: Codes, rows: Codes) -> tuple[float, intervals.Interval]:
         names = [self.outcomes.subsets[row] for row in rows] if len(self.outcomes.subsets) else []
-        groups, shares = _groups(names), mean.shares(names)
+        groups, shares = rows_by_name(names), mean.shares(names)
         parts = {name: self.metric(mean.of, verdicts, rows[groups[name]]) for name in shares}
         empty = [name for name, part in parts.items() if part["value"] is None and shares[name]]
         if empty or not parts:
@@ -319,7 +319,7 @@ class _Table:
         """float[m]: what makes the mean of the tasks' values the mean over subsets: m · share of the subset / its tasks with a value."""
         names: list[str | None] = list(self.outcomes.subsets) or [None] * self.outcomes.tasks
         shares, weights = mean.shares(names), np.full(self.outcomes.tasks, np.nan)
-        scored = {name: rows[~np.isnan(values[rows])] for name, rows in _groups(names).items()}
+        scored = {name: rows[~np.isnan(values[rows])] for name, rows in rows_by_name(names).items()}
         total = sum(len(scored[name]) for name in shares)
         for name, share in shares.items():
             if len(scored[name]):
@@ -331,7 +331,8 @@ def _two_valued(values: Floats, low: float, high: float) -> bool:
     return math.isfinite(high - low) and low < high and bool(np.all((values == low) | (values == high) | np.isnan(values)))
 
 
-def _groups(subsets: Sequence[str | None]) -> dict[str, Codes]:
+def rows_by_name(subsets: Sequence[str | None]) -> dict[str, Codes]:
+    """Where each name stands, in the order of the names; None is no name."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(subsets):
         if name is not None:

@@ -20,6 +20,8 @@ from pytest_gym.scores import CLASSES, Counts, Scored
 from pytest_gym.stored import StoredRun
 from tests.endpoint import chat
 
+HEADER = b"benchmark,task_id,repeat,passed,reward,class,flags,error,answer,output_tokens,latency_s,row,subset,cluster\n"
+LINE = b"sums,x,0,0,0,wrong,,,,5,0.1,0123456789abcdef,,\n"
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
 
 
@@ -94,6 +96,21 @@ def test_every_case_has_one_class_and_right_is_what_passed(scored):
     assert scored.missing == scored.left_out + sum(scored.error_counts.values())
 
 
+def test_quotes_anywhere_in_a_large_file(tmp_path):
+    # From the first quote on the file is read in another way.
+    rng = np.random.default_rng(1)
+    tasks = 3_000
+    counts = Counts(tasks, 1)
+    for position in range(tasks):
+        counts.judged(position, 0, Verdict(float(rng.random()), False, scores={"x": float(position)}))
+    for quoted in (None, 0, 1_500, tasks - 1):
+        ids = [f"task,{n}" if n == quoted else f"task {n}" for n in range(tasks)]
+        groups = [f"kind {n % 7}" for n in range(tasks)]
+        one = counts.scored("s", Metric(), task_ids=ids, rows=[""] * tasks, subsets=groups, clusters=[None] * tasks, subset_field="kind")
+        write_scores(tmp_path / SCORES, [one])
+        assert_same(read_scores(tmp_path / SCORES, manifest("s"))["s"], one)
+
+
 def test_equal_outcomes_make_equal_files(tmp_path):
     counts = Counts(1, 1)
     counts.judged(0, 0, Verdict(0.5, False))
@@ -140,8 +157,13 @@ def test_a_killed_run_has_its_planned_tasks(gym, endpoint):
         (b"not gzip", "cannot be read"),
         (gzip.compress(b"benchmark,task_id\n"), "has no column 'repeat'"),
         (gzip.compress(b"x" * 100)[:-12], "cannot be read"),
+        (gzip.compress(HEADER + LINE + LINE.replace(b",x,", b",x,,")), "3 lines have 43 cells, not 14 each"),
+        (gzip.compress(HEADER + LINE + LINE[:-1]), "the last line is not whole"),
+        (gzip.compress(HEADER + LINE.replace(b"wrong", b"wronk")), "'wronk' is no class"),
+        (gzip.compress(HEADER + LINE + b'"' + LINE), "cannot be read"),
+        (gzip.compress(HEADER + LINE.replace(b"sums", b"\xff")), "cannot be read"),
     ],
-    ids=["no gzip", "no columns", "cut"],
+    ids=["no gzip", "no columns", "cut", "ragged", "torn", "class", "quote", "utf-8"],
 )
 def test_a_broken_file_is_one_sentence(tmp_path, content, said):
     (tmp_path / SCORES).write_bytes(content)

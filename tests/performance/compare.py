@@ -1,7 +1,7 @@
-"""Comparing two runs of 1,000,000 results each: `python tests/performance/compare.py [TASKS] [REPEATS] [SUBSETS]`, from `scores.csv.gz`.
+"""Looking at runs of 1,000,000 results each: `python tests/performance/compare.py [TASKS] [REPEATS] [SUBSETS]`, from `scores.csv.gz`.
 
-Prints the time and peak memory of `--gym-compare`, of which the goal is 15 s, and what of it is reading the two files. The verdicts are
-graded and named scores stand beside them, so that every metric that there is has to be tested.
+Prints the time and peak memory of `--gym-compare` of two and of `--gym-profile` of one, for which the goal is 15 s, and what of it is
+reading. The verdicts are graded and named scores stand beside them, so that every metric that there is has to be tested.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ def main() -> None:
         reading = time.perf_counter() - began
         found = run(pytest("--gym-compare=old,new"), folder)
         assert found.code == 0 and f"{tasks:,} of {tasks:,} tasks paired" in found.out, found.out
+        alone = run(pytest("--gym-profile=old"), folder)
+        assert alone.code == 0 and f"{tasks:,} tasks x {repeats} repeats, all scored" in alone.out, alone.out
     finally:
         shutil.rmtree(folder)
     print(f"2 runs, {tasks * repeats:,} results each, {subsets} subsets: {found.wall:.1f} s, {found.cpu:.1f} s of processor")
     print(f"peak memory {found.memory:.0f} MiB; reading one of the two files takes {reading:.1f} s")
+    print(f"the profile of one: {alone.wall:.1f} s, {alone.cpu:.1f} s of processor, peak memory {alone.memory:.0f} MiB")
 
 
 def write_run(folder: Path, word: str, chance: np.ndarray, repeats: int, subsets: int, seed: int) -> None:
