@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_gym.bounded import CallFailed, OutOfBounds, run_bounded
-    from pytest_gym.errors import DataError, GymError
+    from pytest_gym.errors import DataError, GymError, SandboxError
     from pytest_gym.harnesses import Model, Reply, harness
     from pytest_gym.records import CaseError, Message, Part, Result, Rollout, Task, ToolCall, Usage, Verdict
+    from pytest_gym.sandbox import Done, Limits, Sandbox
     from pytest_gym.verify import verifier
 
 __version__ = "0.1.0"
@@ -21,7 +22,9 @@ __all__ = [
     "CallFailed",
     "CaseError",
     "DataError",
+    "Done",
     "GymError",
+    "Limits",
     "Message",
     "Model",
     "OutOfBounds",
@@ -29,6 +32,8 @@ __all__ = [
     "Reply",
     "Result",
     "Rollout",
+    "Sandbox",
+    "SandboxError",
     "Task",
     "ToolCall",
     "Usage",
@@ -40,9 +45,10 @@ __all__ = [
 
 _HOMES = {
     "bounded": ("CallFailed", "OutOfBounds", "run_bounded"),
-    "errors": ("DataError", "GymError"),
+    "errors": ("DataError", "GymError", "SandboxError"),
     "harnesses": ("Model", "Reply", "harness"),
     "records": ("CaseError", "Message", "Part", "Result", "Rollout", "Task", "ToolCall", "Usage", "Verdict"),
+    "sandbox": ("Done", "Limits", "Sandbox"),
     "verify": ("verifier",),
 }
 

@@ -5,6 +5,7 @@
     ├── DataError        a dataset, source file or row is missing, broken or not what was frozen
     ├── ModelError       the model's endpoint gave no answer that could be judged (`kind`, and `fatal` where every case would fare so)
     ├── VerifierError    a verifier is missing, wrongly configured, or gave no usable verdict
+    ├── SandboxError     the sandbox itself failed, not the program in it
     ├── RunError         a run folder cannot be written or read
     └── Stopped          the run asks nothing more, and says why
 
@@ -65,6 +66,12 @@ class VerifierError(GymError):
     """A verifier is missing, wrongly configured, or gave no usable verdict."""
 
     kind = "verifier"
+
+
+class SandboxError(GymError):
+    """The sandbox itself failed (missing, forbidden, broken): missing data, never a verdict on the program that was to run in it."""
+
+    kind = "sandbox"
 
 
 class RunError(GymError):

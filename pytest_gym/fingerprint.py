@@ -47,6 +47,7 @@ def protocol(
             "options": dict(selected.options),
             "source": _source_hash(selected.verifier.function),
             "libraries": libraries(selected.verifier.function),
+            **({"sandbox": selected.sandbox.protocol()} if selected.runs_programs else {}),
         },
         "metric": benchmark.metric.to_json(),
         "sampling": dict(benchmark.sampling),

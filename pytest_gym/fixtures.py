@@ -1,4 +1,4 @@
-"""The fixtures of a case: `task`, `rollout`, `verifier`, `verdict`, and the resource `files`.
+"""The fixtures of a case: `task`, `rollout`, `verifier`, `verdict`, and the resources `files` and `sandbox`.
 
 All the work is done in setup, so that what is not an answer (endpoint, verifier that raises, broken row) is an error (E) and a failure
 (F) means a wrong answer. A conftest may override `verifier` or `rollout` as any fixture, and request and wrap ours.
@@ -17,6 +17,7 @@ from pytest_gym.cases import Case
 from pytest_gym.errors import DECIDED, GymError, Stopped
 from pytest_gym.records import CaseError, Rollout, Task, Verdict
 from pytest_gym.report.text import printable
+from pytest_gym.sandbox import Sandbox
 from pytest_gym.state import GymState
 from pytest_gym.verify import check_verdict, clean, explain_exception
 
@@ -41,7 +42,7 @@ class Fixtures:
 
     def _case(self) -> Case:
         if not isinstance(self._item, Case):
-            pytest.fail("task, rollout, verifier, verdict and files belong to the cases of a benchmark", pytrace=False)
+            pytest.fail("task, rollout, verifier, verdict, files and sandbox belong to the cases of a benchmark", pytrace=False)
         return self._item
 
     @pytest.fixture
@@ -92,6 +93,11 @@ class Fixtures:
     def files(self) -> Path:
         """The benchmark's folder."""
         return self._case().planned.benchmark.folder
+
+    @pytest.fixture
+    def sandbox(self) -> Sandbox:
+        """What runs programs that a model wrote; `sandbox.run_now(…)` for a verifier of a conftest's own."""
+        return self._state.by_name(self._case().planned.benchmark.name).sandbox
 
     @pytest.fixture
     def verdict(self, task: Task, rollout: Rollout, verifier: VerifierCall) -> Verdict:

@@ -48,6 +48,7 @@ def manifest(
             "reported": reported,
         },
         "demo": options.demo,
+        "sandbox": _sandbox(state),
         "shard": parse_shard(options.shard, {}).to_json() if options.shard else None,
         "benchmarks": {
             planned.benchmark.name: protocol(
@@ -63,6 +64,12 @@ def manifest(
     if state.origin is not None:
         entry.update(state.origin.manifest())
     return entry
+
+
+def _sandbox(state: GymState) -> dict[str, Any] | None:
+    """What isolates the programs of this run; None where none are run."""
+    found = next((selected.sandbox for selected in state.selected if selected.runs_programs), None)
+    return None if found is None else {"backend": found.choice if found.unsafe else found.backend.name, "unsafe": found.unsafe}
 
 
 def without_query(url: str) -> str:

@@ -21,6 +21,7 @@ from pytest_gym.model.client import ClientOptions
 from pytest_gym.resolve import open_dataset
 from pytest_gym.responses import Responses
 from pytest_gym.resume import Resume
+from pytest_gym.sandbox import UNSAFE
 from pytest_gym.settings import Settings
 from pytest_gym.shard import parse as parse_shard
 from pytest_gym.state import GymState
@@ -67,6 +68,16 @@ def check_wanted(state: GymState) -> None:
             where = f" in shard {state.options.shard}" if state.options.shard else ""
             near = did_you_mean(case, known, otherwise=f" (cases go from {min(known)} to {max(known)})" if known else " (it has none)")
             raise ConfigError(f"{name} has no case {case!r}{where}{near}")
+
+
+def check_sandbox(state: GymState) -> list[str]:
+    """Notes on what isolates the programs of this run. Raises SandboxError where there are programs and no sandbox runs any."""
+    runs = [selected for selected in state.selected if selected.runs_programs]
+    if not runs:
+        return []
+    sandbox = runs[0].sandbox
+    sandbox.check()
+    return [UNSAFE] if sandbox.unsafe else [f"programs run in {sandbox.backend.name}, {sandbox.concurrency} at once"]
 
 
 def engine_options(

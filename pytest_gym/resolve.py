@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pytest_gym.index import open_indexed
 from pytest_gym.nemo import with_rows_prompt
 from pytest_gym.prepare import prepare
 from pytest_gym.records import Message, Rollout, Task, Verdict
+from pytest_gym.sandbox import Sandbox
 from pytest_gym.settings import Settings
 from pytest_gym.verify import Verifier, check_needs, check_options
 
@@ -33,6 +34,7 @@ class Selected:
     verifier: Verifier
     options: Mapping[str, Any]
     harness: Harness
+    sandbox: Sandbox = field(default_factory=Sandbox)
 
     def call(self, task: Task, rollout: Rollout) -> Verdict:
         """Judge with a sync verifier, its options and resources bound."""
@@ -59,8 +61,14 @@ class Selected:
             # Only what a failure report shows beside the answer: it must not hide the failure.
             return ""
 
-    def _resources(self) -> list[Path]:
-        return [self.benchmark.folder for _ in self.verifier.resources]
+    @property
+    def runs_programs(self) -> bool:
+        """Whether the verifier runs what the model wrote."""
+        return "sandbox" in self.verifier.resources
+
+    def _resources(self) -> list[Path | Sandbox]:
+        known: dict[str, Path | Sandbox] = {"files": self.benchmark.folder, "sandbox": self.sandbox}
+        return [known[name] for name in self.verifier.resources]
 
 
 def resolve(
@@ -74,14 +82,16 @@ def resolve(
 ) -> list[Selected]:
     """Load the named benchmarks. Raises GymError naming file, line and key for whatever is wrong with one."""
     settings.check_benchmarks(names)
-    selected = []
+    selected, sandbox = [], Sandbox.of(settings)
     for name in names:
         benchmark = modify(settings.for_benchmark(catalogue.benchmark(name)))
-        selected.append(select(catalogue, benchmark, split=split, demo=demo, where=settings.place(benchmark)))
+        selected.append(select(catalogue, benchmark, split=split, demo=demo, where=settings.place(benchmark), sandbox=sandbox))
     return selected
 
 
-def select(catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, demo: bool, where: str) -> Selected:
+def select(
+    catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, demo: bool, where: str, sandbox: Sandbox | None = None
+) -> Selected:
     """A loaded benchmark with its verifier and harness; `where` begins the sentence about an option that is wrong."""
     if demo and split is None and (not _is_beside(benchmark) or _has_split(benchmark, "example")):
         split = "example"
@@ -95,6 +105,7 @@ def select(catalogue: Catalogue, benchmark: Benchmark, *, split: str | None, dem
         verifier=verifier,
         options=options,
         harness=load_harness(benchmark.harness, catalogue.roots, where),
+        sandbox=sandbox or Sandbox(),
     )
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from pytest_gym.errors import GymError
 from pytest_gym.records import FinishReason, Message, Rollout, Task, Verdict
+from pytest_gym.sandbox import Sandbox
 from pytest_gym.verify import Verifier, check_options, check_verdict, load_verifier
 
 Case = tuple[Mapping[str, Any], str | Rollout]
@@ -65,7 +66,7 @@ def judge(
 
     Raises GymError for options that the verifier does not have, a verdict out of [0, 1], or a broken row.
     """
-    resources = {"files": files}
+    resources = {"files": files, "sandbox": Sandbox()}
     chosen = check_options(verifier, options, "verifier_cases")
     if isinstance(answer, Message):
         answer = Rollout((Message("user", "question"), answer), str(answer.content), tool_calls=answer.tool_calls, attempts=1)

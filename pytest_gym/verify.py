@@ -1,7 +1,8 @@
 """Verifiers: the `@verifier` decorator, loading one by its file, its options from its signature, and the check of its verdict.
 
 A verifier is a function `(task, rollout, *, options…) -> Verdict` in `verifiers/<name>.py` of a gym root. Keyword-only parameters are its
-options, typed and validated against the config; positional parameters after `task` and `rollout` name resources (`files: Path`).
+options, typed and validated against the config; positional parameters after `task` and `rollout` name resources (`files: Path`,
+`sandbox: Sandbox`).
 `async def` verifiers are awaited in the engine. Not here: what any verifier decides, and who calls it when.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 from pytest_gym.errors import ConfigError, GymError, VerifierError, did_you_mean
 from pytest_gym.records import Message, Rollout, Task, Verdict
 
-RESOURCES = ("files",)
+RESOURCES = ("files", "sandbox")
 AggregateFunction = typing.TypeVar("AggregateFunction", bound=Callable[..., Any])
 ReferenceFunction = typing.TypeVar("ReferenceFunction", bound=Callable[..., "str | Message | None"])
 
@@ -82,6 +83,8 @@ class Verifier:
             raise VerifierError(
                 f"verifier {self.name!r}: unknown resource {unknown[0]!r} (known: {', '.join(RESOURCES)}); options come after a lone '*'"
             )
+        if "sandbox" in self.resources and not self.is_async:
+            raise VerifierError(f"verifier {self.name!r}: one that runs programs must be 'async def', so that many run beside the requests")
         self.options = {p.name: Option(p.name, hints.get(p.name, Any), p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
     def __call__(self, task: Task, rollout: Rollout, *resources: Any, **options: Any) -> Any:

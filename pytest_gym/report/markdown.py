@@ -26,6 +26,8 @@ def summary_markdown(summary: Mapping[str, Any], manifest: Mapping[str, Any]) ->
         lines += ["**DEMO: a simulated model answered. These numbers say nothing about any real model.**", ""]
     if changed := (manifest.get("options") or {}).get("settings"):
         lines += ["Set for this run: " + ", ".join(escape(f"{name}={json.dumps(changed[name])}", 200) for name in sorted(changed)), ""]
+    if (manifest.get("sandbox") or {}).get("unsafe"):
+        lines += ["**UNSAFE: programs that the model wrote ran without a sandbox (sandbox.backend=none).**", ""]
     benchmarks: Mapping[str, Mapping[str, Any]] = summary["benchmarks"]
     lines += ["| benchmark | tasks × repeats | metric | score | 95% interval | scored | bounds |", "|---|--:|---|--:|---|--:|---|"]
     for name, entry in benchmarks.items():

@@ -1,0 +1,1 @@
+"""What isolates a program: one module for each backend, behind the interface of `sandbox`."""
