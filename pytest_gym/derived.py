@@ -48,7 +48,9 @@ class Corpus:
         """The metric of sums float[…, s] as float[…]; NaN where it is undefined."""
         with np.errstate(all="ignore"):
             values = self.function({name: totals[..., i] for i, name in enumerate(self.statistics)})
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), totals.shape[:-1])
+        made = np.broadcast_to(np.asarray(values, dtype=np.float64), totals.shape[:-1])
+        # Edits in no words: what is infinite is undefined, too, and would make everything else so.
+        return np.where(np.isfinite(made), made, np.nan)
 
 
 class Statistics:

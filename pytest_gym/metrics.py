@@ -88,7 +88,8 @@ def best_at_k(rewards: Floats, k: int, *, lowest: bool = False) -> Floats:
         # The i-th smallest is the highest of a subset together with k − 1 of the i − 1 below it.
         total = math.comb(n, k)
         weights = np.array([math.comb(i, k - 1) / total for i in range(n)])
-        result[counts == n] = ordered[counts == n, :n] @ weights
+        with np.errstate(invalid="ignore"):  # a missing reward that is filled with the end of an open range
+            result[counts == n] = ordered[counts == n, :n] @ weights
     return -result if lowest else result
 
 

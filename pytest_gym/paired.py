@@ -83,7 +83,7 @@ def paired_difference(
     detectable = None if se is None else max(POWER_FACTOR * se, reach) if flat else POWER_FACTOR * se
     if detectable is not None and not math.isfinite(detectable):
         detectable = None
-    if binary and not clustered:
+    if binary and not clustered and math.isfinite(span):
         gained, lost = int(np.count_nonzero(differences > 0)), int(np.count_nonzero(differences < 0))
         low, high = tango(gained, lost, m, level)
         spread = POWER_FACTOR * math.sqrt(gained + lost) / m * span if gained + lost else -math.log(0.025) / m * span

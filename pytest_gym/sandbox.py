@@ -97,6 +97,8 @@ class Backend(Protocol):
     name: str
     work: str
     """The work folder as the program sees it."""
+    own_users: bool
+    """Whether each sandbox counts the processes of its user by itself, so that a limit on their number can be set within."""
 
     def command(self, launcher: str, limits: Limits, read_only: Sequence[Path]) -> Command:
         """What to start on the host so that `launcher`, Python source, runs isolated. Raises SandboxError where that cannot be."""
@@ -179,6 +181,7 @@ class Sandbox:
             "limits": asdict(limits),
             "collect": [_inside(name) for name in collect],
             "judge": judge,
+            "count": self.backend.own_users,
             "secret": secret,
             "environment": {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/home/user", "LANG": "C.UTF-8", **(environment or {})},
         }

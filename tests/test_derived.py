@@ -169,3 +169,15 @@ def test_what_a_config_may_say_of_it(gym: Gym, more, said):
     assert result.ret == 4
     assert said in result.stderr.str()
     assert ConfigError.__name__ not in result.stderr.str()
+
+
+def test_edits_in_no_words_are_undefined_and_not_infinite():
+    values = {"edits": np.array([[2.0], [1.0]]), "words": np.array([[0.0], [0.0]])}
+    data = Outcomes(np.zeros((2, 1)), np.zeros((2, 1)), scores=values, derived={"wer": WER})
+    assert summarise(data, headline="wer", direction="lower")["metrics"]["wer"]["value"] is None
+
+
+def test_a_range_without_an_end_makes_no_warning():
+    rewards = np.array([[1.0, NAN], [3.0, 2.0]])
+    found = summarise(Outcomes(rewards, np.where(np.isnan(rewards), NAN, 0.0)), headline="mean_reward", high=float("inf"))
+    assert found["metrics"]["mean_reward"]["value"] == pytest.approx(1.75)

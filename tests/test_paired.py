@@ -194,3 +194,8 @@ def test_unpaired_is_welch():
     interval = expected.confidence_interval()
     assert (mean, p_value) == (pytest.approx(b.mean() - a.mean()), pytest.approx(expected.pvalue))
     assert (low, high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+
+
+def test_a_metric_without_a_range_has_finite_ends():
+    found = paired_difference(np.array([0.0, 1.0, 0.0, 2.0, 1.0]), binary=True, span=math.inf)
+    assert found.low is not None and math.isfinite(found.low) and math.isfinite(found.difference)

@@ -29,6 +29,7 @@ class Bubblewrap:
 
     name = "bubblewrap"
     work = "/work"
+    own_users = True
 
     def __init__(self) -> None:
         found = shutil.which("bwrap")

@@ -21,6 +21,7 @@ class Container:
     """The backends `docker` and `podman`. Raises SandboxError where the command is missing."""
 
     work = "/work"
+    own_users = False
 
     def __init__(self, name: str, image: str | None = None) -> None:
         self.name, self.image = name, image or IMAGE

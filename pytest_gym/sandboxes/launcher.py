@@ -19,6 +19,7 @@ import os
 import resource
 import select
 import signal
+import stat
 import sys
 import time
 
@@ -224,7 +225,7 @@ class Run:
                 ticks += sum(map(int, fields[11:15]))
         if resident * PAGE > self.limits["memory_mb"] << 20:
             self.ended = "memory"
-        elif ticks / os.sysconf("SC_CLK_TCK") > self.limits["cpu_s"] + 1:
+        elif ticks / os.sysconf("SC_CLK_TCK") > -int(-self.limits["cpu_s"] // 1):
             self.ended = "cpu"
         for folder in (self.request["folder"], "/tmp", "/dev/shm"):
             room = os.statvfs(folder)
@@ -278,11 +279,11 @@ class Run:
                 descriptor = os.open(os.path.join(self.request["folder"], name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             except OSError:
                 continue
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                continue
             with open(descriptor, "rb") as file:
-                try:
-                    content = file.read(left + 1)
-                except OSError:
-                    continue
+                content = file.read(left + 1)
             if len(content) <= left:
                 left -= len(content)
                 files[name] = binascii.b2a_base64(content, newline=False).decode()
@@ -300,8 +301,8 @@ class Run:
             (resource.RLIMIT_MEMLOCK, 0, 0),
             (resource.RLIMIT_MSGQUEUE, 0, 0),
         ):
-            if name == resource.RLIMIT_NPROC and not self.first:
-                continue  # Outside of a namespace it counts all processes of the user.
+            if name == resource.RLIMIT_NPROC and not self.request["count"]:
+                continue  # It would count the processes of other sandboxes, too.
             most = resource.getrlimit(name)[1]
             if most != resource.RLIM_INFINITY:
                 soft, hard = min(soft, most), min(hard, most)
@@ -317,8 +318,9 @@ class Run:
             os.chdir(self.request["folder"])
             self._limit(self.limits["cpu_s"])
             argv = self.request["argv"]
-            python = argv[0] == "python"
-            os.execvpe(sys.executable if python else argv[0], argv, self.request["environment"])
+            if argv[0] == "python":
+                argv[0] = sys.executable
+            os.execvpe(argv[0], argv, self.request["environment"])
         except BaseException as error:
             os.write(2, f"{argv[0] if 'argv' in locals() else 'program'}: {error}\n".encode())
         finally:

@@ -18,6 +18,7 @@ class Nothing:
 
     name = "none"
     work = ""
+    own_users = False
 
     def command(self, launcher: str, limits: Limits, read_only: Sequence[Path]) -> Command:
         """The launcher as a plain process with a temporary folder."""
