@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_gym.bounded import CallFailed, OutOfBounds, run_bounded
     from pytest_gym.errors import DataError, GymError, SandboxError
     from pytest_gym.harnesses import Model, Reply, harness
+    from pytest_gym.query import Database, QueryError, compare_queries, find_database
     from pytest_gym.records import CaseError, Message, Part, Result, Rollout, Task, ToolCall, Usage, Verdict
     from pytest_gym.sandbox import Done, Limits, Sandbox
     from pytest_gym.verify import verifier
@@ -22,6 +23,7 @@ __all__ = [
     "CallFailed",
     "CaseError",
     "DataError",
+    "Database",
     "Done",
     "GymError",
     "Limits",
@@ -29,6 +31,7 @@ __all__ = [
     "Model",
     "OutOfBounds",
     "Part",
+    "QueryError",
     "Reply",
     "Result",
     "Rollout",
@@ -38,6 +41,8 @@ __all__ = [
     "ToolCall",
     "Usage",
     "Verdict",
+    "compare_queries",
+    "find_database",
     "harness",
     "run_bounded",
     "verifier",
@@ -47,6 +52,7 @@ _HOMES = {
     "bounded": ("CallFailed", "OutOfBounds", "run_bounded"),
     "errors": ("DataError", "GymError", "SandboxError"),
     "harnesses": ("Model", "Reply", "harness"),
+    "query": ("Database", "QueryError", "compare_queries", "find_database"),
     "records": ("CaseError", "Message", "Part", "Result", "Rollout", "Task", "ToolCall", "Usage", "Verdict"),
     "sandbox": ("Done", "Limits", "Sandbox"),
     "verify": ("verifier",),

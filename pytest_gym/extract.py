@@ -7,6 +7,7 @@ Each function is total: any text gives a string or None, never an exception. Wha
     last_number      the last number, without its thousands separators
     choice_letter    the last capital letter that stands alone
     code_block       the program in a Markdown fence
+    sql_block        the query in an sql fence
     tagged           the content of the last <tag>…</tag>
 """
 
@@ -21,6 +22,7 @@ _BOX_TOKEN = re.compile(r"\\\\?(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])[+-]?\.\d+", re.ASCII)
 _LONE_CAPITAL = re.compile(r"\b[A-Z]\b")
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^\n]*)")
+_SQL_FENCE = re.compile(r"```sql(?:ite3?)?\b", re.IGNORECASE | re.ASCII)
 _PYTHON = ("python", "python3", "py")
 
 
@@ -148,6 +150,29 @@ def _unindented(lines: list[str], indent: str) -> list[str]:
         return lines
     blanks = re.compile(rf"[ \t]{{0,{len(indent)}}}")
     return [blanks.sub("", line, count=1) for line in lines]
+
+
+def sql_block(text: str) -> str:
+    """The query in a text: what stands between the last ```` ```sql ```` and the next ```` ``` ````, else what `code_block` finds.
+
+    Grammar: the fence may stand anywhere in a line, and its language is `sql`, `sqlite` or `sqlite3` in any case of letters. One that
+    never closes counts, to its end, where there is no closed one. The query comes without blanks around it.
+
+    >>> sql_block("The query is ```sql SELECT 1;```")
+    'SELECT 1;'
+    >>> sql_block("```sql\\nSELECT 1\\n```\\nor rather\\n```SQL\\nSELECT 2\\n```")
+    'SELECT 2'
+    >>> sql_block("SELECT 3")
+    'SELECT 3'
+    """
+    found, closed, at = None, False, 0
+    while fence := _SQL_FENCE.search(text, at):
+        end = text.find("```", fence.end())
+        if end < 0:
+            found = found if closed else text[fence.end() :]
+            break
+        found, closed, at = text[fence.end() : end], True, end + 3
+    return (code_block(text, ()) if found is None else found).strip()
 
 
 def tagged(text: str, tag: str) -> str | None:
