@@ -1,0 +1,104 @@
+"""Benchmarks of judging, of mathematics in many languages and of chemistry: their prepare scripts, on rows of upstream's form."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_gym.catalogue import builtin_root
+from pytest_gym.verify import load_module
+
+ROOT = builtin_root() / "benchmarks"
+
+
+def written(path: Path, rows: list[dict[str, Any]] | str) -> Path:
+    text = rows if isinstance(rows, str) else "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def made(script: str, files: dict[str, Path], **options: Any) -> list[dict[str, Any]]:
+    return list(load_module(ROOT / script, "prepare").prepare(files, **options))
+
+
+def test_answer_judge_reads_the_script_as_data(tmp_path):
+    row = {
+        "problem": "P",
+        "expected_answer": "\\frac{1}{2}",
+        "predicted_answer": "0.5",
+        "expected_judgement": "Judgement: Yes",
+        "comment": "c",
+    }
+    script = f"raise SystemExit('must not run')\nROWS = {[row, row]!r}\n"
+    assert made("answer-judge/prepare.py", {"prepare.py": written(tmp_path / "x.py", script)}) == [
+        {"id": "0000", **row},
+        {"id": "0001", **row},
+    ]
+    with pytest.raises(ValueError, match=r"x\.py: has no list named ROWS"):
+        made("answer-judge/prepare.py", {"prepare.py": written(tmp_path / "x.py", "rows = []")})
+
+
+def test_proof_bench_labels_by_rating_and_drops_long_proofs(tmp_path):
+    def row(number: int, rating: float, proof: str = " a proof ") -> dict[str, Any]:
+        names = ("problem_id", "problem", "marking_scheme", "reference_solution", "generator")
+        return dict.fromkeys(names, f"{number} ") | {"model_solution": proof, "expert_rating": rating}
+
+    rows = [row(0, 7), row(1, 6), row(2, 5.5), row(3, 7, "word " * 8000)]
+    got = made("proof_bench_judge/prepare.py", {"train.jsonl": written(tmp_path / "x", rows)})
+    order = [0, 1, 2, 3]
+    random.Random(42).shuffle(order)
+    assert [(row["id"], row["problem"]) for row in got] == [(f"{at:04d}", str(number)) for at, number in enumerate(order) if number != 3]
+    assert {row["problem"]: row["expected_judgement"][-3:].strip() for row in got} == {"0": "Yes", "1": "Yes", "2": "No"}
+    assert got[0]["proof"] == "a proof"
+
+
+def test_proof_arena_labels_by_both_judges(monkeypatch, tmp_path):
+    scheme = [{"grading_scheme_desc": "part one"}, {"grading_scheme_desc": "part two"}]
+
+    def row(first: int, second: int | None, **more: Any) -> dict[str, Any]:
+        names = {"problem": " P ", "answer": "<think>x</think> A ", "problem_idx": 1, "model_name": "m"}
+        return {**names, "points_judge_1": first, "points_judge_2": second, "grading_details_judge_1": scheme, **more}
+
+    tables = {
+        "imo_2025": [{"problem_idx": n, "problem": f"IMO {n}", "grading_scheme": [{"desc": "d"}]} for n in range(1, 7)],
+        "imo_2025_outputs": [row(7, 7), row(7, None), row(6, 7), row(5, 0), row(5, 6)],
+        "usamo_2025_outputs": [row(0, None)],
+        "imc_2025_outputs": [row(10, 0), row(9, 9), row(7, 10)],
+    }
+    files = {
+        f"{source}-{n}.txt": written(tmp_path / f"{source}{n}", f"proof {n}")
+        for source in ("openai_imo", "gemini_imo")
+        for n in range(1, 6)
+    }
+    files |= {f"{name}.parquet": written(tmp_path / name, rows) for name, rows in tables.items()}
+    script = load_module(ROOT / "proof-arena-judge/prepare.py", "prepare")
+    monkeypatch.setattr(script, "read_rows", lambda path, name: [json.loads(line) for line in path.read_text().splitlines()])
+    got = list(script.prepare(files))
+    labels = {
+        source: sorted(row["expected_judgement"] for row in got if row["source"] == source)
+        for source in ("imo", "usamo", "imc", "gemini_imo")
+    }
+    yes, no = "Judgement: Yes", "Judgement: No"
+    assert labels == {"imo": [no, yes, yes], "usamo": [no], "imc": [no, yes], "gemini_imo": [yes] * 5}
+    judged = next(row for row in got if row["source"] == "usamo")
+    assert (judged["problem"], judged["proof"], judged["rubric"], len(got)) == ("P", "A", "- part one\n- part two", 16)
+    written(files["imo_2025.parquet"], tables["imo_2025"][1:])
+    with pytest.raises(ValueError, match=r"imo_2025\.parquet: row 1 is problem 2"):
+        list(script.prepare(files))
+
+
+def test_gradingbench_takes_the_grade_in_lower_case(tmp_path):
+    header = "Grading ID,Problem ID,Problem,Solution,Grading guidelines,Response,Points,Reward,Problem Source"
+    path = written(tmp_path / "x.csv", f'{header}\nGB-1,PB-1,"Prove, that",S,G,"two\nlines",6,Almost,IMO\n')
+    (got,) = made("imo_gradingbench/prepare.py", {"gradingbench.csv": path})
+    assert (got["id"], got["problem_statement"], got["proof"], got["points"], got["expected_answer"]) == (
+        "GB-1",
+        "Prove, that",
+        "two\nlines",
+        "6",
+        "almost",
+    )
