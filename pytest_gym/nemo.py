@@ -25,7 +25,7 @@ AGENTS, SERVERS, MODELS = "responses_api_agents", "resources_servers", "response
 BAKED = "responses_create_params"
 
 # Servers whose rule one of our verifiers has under another name; any other server's verifier would have the server's own name.
-VERIFIERS: Mapping[str, str] = {"math_with_judge": "math"}
+VERIFIERS: Mapping[str, str] = {"math_with_judge": "math", "polymath": "math"}
 # Agents that ask once where no tools are run: single steps are judged by the calls that the model asks for. Any other agent's harness would
 # have the agent's own name.
 HARNESSES = {"simple_agent": "single_turn", "non_executing_simple_agent": "single_turn", "tool_simulation_agent": "single_turn"}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pytest_gym.catalogue import builtin_root
+from pytest_gym.catalogue import Catalogue, builtin_root
+from pytest_gym.derived import SubsetMean
 from pytest_gym.verify import load_module
 
 ROOT = builtin_root() / "benchmarks"
@@ -102,3 +103,32 @@ def test_gradingbench_takes_the_grade_in_lower_case(tmp_path):
         "6",
         "almost",
     )
+
+
+def test_polymath_puts_the_note_behind_the_problem(tmp_path):
+    script = "query_dic = {'de': 'Ende in $\\\\boxed\\{\\}$.'}\nraise SystemExit('must not run')\n"
+    files = {
+        "instruction.py": written(tmp_path / "x.py", script),
+        "de-top.jsonl": written(tmp_path / "x", [{"question": "Was?", "answer": "3"}] * 2),
+    }
+    got = made("polymath/prepare.py", files)
+    assert got[1] == {
+        "id": "de-top-001",
+        "question": "Was?\n\nEnde in $\\boxed\\{\\}$.",
+        "problem": "Was?",
+        "expected_answer": "3",
+        "language": "de",
+        "level": "top",
+        "stratum": "de/top",
+    }
+
+
+def test_polymath_weighs_levels_within_languages_as_upstream_does():
+    benchmark = Catalogue([builtin_root()]).benchmark("polymath")
+    levels = {"low": 1, "medium": 2, "high": 4, "top": 8}
+    names = [source.name.removesuffix(".parquet").replace("-", "/") for source in benchmark.dataset("benchmark").sources]
+    strata = [name for name in names if "/" in name]
+    shares = SubsetMean.from_json("dw_acc", benchmark.metric.aggregate["dw_acc"]).shares(strata)
+    # Upstream: the levels' accuracies times 2^i over 15 in each language; then the plain mean over languages.
+    assert len(shares) == 72 and shares == {name: pytest.approx(levels[name.partition("/")[2]] / 15 / 18) for name in strata}
+    assert benchmark.metric.headline == "dw_acc"
