@@ -121,7 +121,7 @@ class Gym:
         given = [f"--gym-benchmark={benchmark}"] if benchmark else []
         if url:
             given += ["--gym-model=m", f"--gym-base-url={url}", "--gym-output=run"]
-        run = self.pytester.runpytest_subprocess if subprocess or "-n2" in words else self.pytester.runpytest_inprocess
+        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
         return run(*given, *words)
 
     def summary(self, folder: str = "run") -> dict[str, Any]:

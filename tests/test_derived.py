@@ -141,7 +141,7 @@ def test_a_run_is_scored_profiled_compared_and_gated_by_a_corpus_metric(gym: Gym
     gym.run("--gym-profile=run", benchmark=None).stdout.fnmatch_lines(["*wer *0.067*"])
     gym.run("--gym-compare=run,run", benchmark=None).stdout.fnmatch_lines(["*wer *0.067*0.067*"])
     (gym.path / "verifiers" / "words.py").unlink()
-    assert "corpus metrics of verifier 'words'" in gym.run("--gym-profile=run", benchmark=None, subprocess=True).stderr.str()
+    assert "corpus metrics of verifier 'words'" in gym.run("--gym-profile=run", benchmark=None).stderr.str()
 
 
 def test_a_run_is_scored_by_a_mean_over_subsets(gym: Gym, endpoint):

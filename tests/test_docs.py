@@ -182,9 +182,7 @@ class Story:
         if "-n" in words:
             # Two workers show what sixteen would, sooner.
             words[words.index("-n") + 1] = "2"
-            result = self.pytester.runpytest_subprocess(*words)
-        else:
-            result = self.pytester.runpytest_inprocess(*words)
+        result = self.pytester.runpytest_inprocess(*words)
         self.output = result.stdout.str() + result.stderr.str()
         return int(result.ret)
 

@@ -286,13 +286,13 @@ def test_hostile_text_reaches_no_terminal(gym: Gym, endpoint, how):
 @pytest.mark.parametrize("words, part", [(["--dist=each", "-n2"], "--dist=each"), (["--tx=ssh=somewhere", "--dist=load"], "--tx=ssh")])
 def test_distribution_that_cannot_work(gym: Gym, words, part):
     gym.write(rows=2)
-    refused(gym.run(*words, url="http://127.0.0.1:9/v1", subprocess=True), 4, part)
+    refused(gym.run(*words, url="http://127.0.0.1:9/v1"), 4, part)
 
 
 def test_a_refused_key_with_many_workers(gym: Gym, endpoint):
     gym.write(rows=60)
     server = endpoint(lambda body, number: (401, {"error": "no"}))
-    refused(gym.run("-n4", "--gym-concurrency=2", url=server.url, subprocess=True), 2, "answered 401", "GYM_API_KEY")
+    refused(gym.run("-n4", "--gym-concurrency=2", url=server.url), 2, "answered 401", "GYM_API_KEY")
 
 
 def test_a_key_in_the_url_is_kept_nowhere(gym: Gym, endpoint):

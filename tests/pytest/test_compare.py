@@ -46,7 +46,7 @@ def test_two_runs_are_compared(two: Gym):
 
 
 def test_json_alone_is_on_stdout(two: Gym):
-    result = two.run("--gym-compare=old,new", "--gym-json", benchmark=None, subprocess=True)
+    result = two.run("--gym-compare=old,new", "--gym-json", benchmark=None)
     found = json.loads(result.stdout.str())
     assert found["differs"] == [{"part": "sampling", "what": "sampling.max_tokens", "benchmark": "sums", "a": 100, "b": 7}]
     entry = found["benchmarks"]["sums"]

@@ -126,7 +126,7 @@ def test_hooks_of_other_plugins(gym: Gym, endpoint):
 @pytest.mark.parametrize("words", [("--help",), ("--markers",), ("--fixtures",), ("--version",)])
 def test_pytest_own_looks_still_work(gym: Gym, words):
     gym.write(rows=2)
-    result = gym.pytester.runpytest_subprocess("--gym-benchmark=sums", "--gym-demo", *words)
+    result = gym.pytester.runpytest_inprocess("--gym-benchmark=sums", "--gym-demo", *words)
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
 
 

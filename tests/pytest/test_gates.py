@@ -228,7 +228,7 @@ def test_gates_on_a_stored_run(gym: Gym, endpoint):
         ["gate passed * sums: pass@1 >= 0.8", "gate failed * sums[[]kind=odd]: pass@1 >= 0.9", "gate passed * sums: flips <= 0"]
     )
     assert gym.run("--gym-profile=run", gates[0], benchmark=None).ret == 0
-    told = json.loads(gym.run("--gym-profile=run", *gates, "--gym-json", benchmark=None, subprocess=True).stdout.str())["gates"]
+    told = json.loads(gym.run("--gym-profile=run", *gates, "--gym-json", benchmark=None).stdout.str())["gates"]
     assert [(gate["decided"], gate["passed"]) for gate in told] == [(True, True), (True, False), (True, True)]
     for words, said in ((("--gym-gate=suns: pass@1 > 0",), "names no benchmark"), (("--gym-gate=flips <= 0",), "--gym-baseline=RUN")):
         refused = gym.run("--gym-profile=run", *words, benchmark=None)

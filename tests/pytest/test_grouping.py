@@ -33,7 +33,7 @@ def test_a_run_by_a_field(levels: Gym):
     result.stdout.fnmatch_lines(["  subset * tasks  score  95% interval*", "  1 * 4  0.750*", "  2 * 4  0.750*"])
     assert values(levels.summary()["benchmarks"]["sums"]) == {"1": 0.75, "2": 0.75}
     # The benchmark's own subsets stay what they are in the file that others read.
-    stored = levels.run("--gym-profile=run", "--gym-json", benchmark=None, subprocess=True)
+    stored = levels.run("--gym-profile=run", "--gym-json", benchmark=None)
     assert set(json.loads(stored.stdout.str())["benchmarks"]["sums"]["summary"]["subsets"]) == {"even", "odd"}
 
 

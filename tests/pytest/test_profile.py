@@ -40,7 +40,7 @@ def test_a_run_in_detail(gym: Gym, endpoint):
             "  0005 * 0.5  0.7071 * 2 *",
         ]
     )
-    found = json.loads(gym.run("--gym-profile=run", "--gym-json", benchmark=None, subprocess=True).stdout.str())["benchmarks"]["sums"]
+    found = json.loads(gym.run("--gym-profile=run", "--gym-json", benchmark=None).stdout.str())["benchmarks"]["sums"]
     assert [row["task_id"] for row in found["tasks"][:2]] == ["0003", "0005"] and len(found["tasks"]) == 12
     assert found["flakiest"] == ["0005"] and sum(found["histogram"]["tasks"]) == 12 and found["classes"]["truncated"] == 1
     metrics = gym.summary()["benchmarks"]["sums"]["metrics"]

@@ -89,7 +89,7 @@ def test_what_is_waited_for_is_said_once_and_why(gym: Gym, endpoint):
                 return 503, {"error": {"message": "\x1b[2Jbusy"}}
         return adder(body, number)
 
-    result = gym.run(url=endpoint(busy_at_first).url, subprocess=True)
+    result = gym.run(url=endpoint(busy_at_first).url)
     said = [line for line in result.outlines if "waiting" in line]
     assert len(said) == 1 and re.match(r"gym: waiting [012] s for sums::0003-r0, last try: answered 503: ", said[0]), said
     assert said[0].endswith("busy', 11 of 12 answered") and "\x1b" not in said[0]
@@ -103,7 +103,7 @@ def test_verdicts_are_waited_for_as_well(gym: Gym, endpoint):
         "import asyncio\nfrom pytest_gym import Rollout, Task, Verdict, verifier\n\n"
         "@verifier\nasync def slow(task: Task, rollout: Rollout) -> Verdict:\n    await asyncio.sleep(1.2)\n    return Verdict(1.0)\n"
     )
-    result = gym.run(url=endpoint(adder).url, subprocess=True)
+    result = gym.run(url=endpoint(adder).url)
     said = [line for line in result.outlines if "waiting" in line]
     assert len(said) == 1 and re.fullmatch(r"gym: waiting [012] s for 10 verdicts, 10 of 10 answered", said[0]), said
     result.assert_outcomes(passed=10)

@@ -68,7 +68,7 @@ def test_same_results_in_every_mode(gym: Gym, endpoint):
     server = endpoint(adder)
     kept = []
     for number, words in enumerate([(), ("-n2", "--dist=worksteal"), ("-n3", "--dist=loadscope")]):
-        result = gym.pytester.runpytest_subprocess(
+        result = gym.pytester.runpytest_inprocess(
             "--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", f"--gym-output=run{number}", *words
         )
         result.assert_outcomes(passed=20, failed=4)
@@ -117,13 +117,13 @@ def test_pytest_own_selection(gym: Gym, endpoint, how):
         "selection": {"keyword": "0001 or 0005"},
     }
     run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", *how]
-    again = gym.pytester.runpytest_subprocess(*run, "--lf")
+    again = gym.pytester.runpytest_inprocess(*run, "--lf")
     again.assert_outcomes(failed=1)
     assert len(server.requests) == 3
-    pasted = gym.pytester.runpytest_subprocess("sums::0003-r0", *run[1:])
+    pasted = gym.pytester.runpytest_inprocess("sums::0003-r0", *run[1:])
     pasted.assert_outcomes(passed=1)
     assert len(server.requests) == 4
-    marked = gym.pytester.runpytest_subprocess(*run, "-m", "math and not judge", "--strict-markers", "--deselect", "sums::0005")
+    marked = gym.pytester.runpytest_inprocess(*run, "-m", "math and not judge", "--strict-markers", "--deselect", "sums::0005")
     # xdist does not count what its workers deselected.
     marked.assert_outcomes(passed=7, deselected=0 if how else 1)
 
@@ -157,10 +157,10 @@ def test_stops_at_the_first_failure_soon(gym: Gym, endpoint):
 def test_without_the_plugin_or_its_friends(gym: Gym, endpoint):
     gym.write(rows=3)
     url = endpoint(adder).url
-    gone = gym.pytester.runpytest_subprocess("-p", "no:gym", "--gym-benchmark=sums")
+    gone = gym.pytester.runpytest_inprocess("-p", "no:gym", "--gym-benchmark=sums")
     assert gone.ret == 4
     for words in (["-p", "no:cacheprovider"], ["-p", "no:terminal"], ["-p", "no:xdist"], ["-s"]):
-        result = gym.pytester.runpytest_subprocess("--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", *words)
+        result = gym.pytester.runpytest_inprocess("--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", *words)
         assert result.ret == 0, result.stdout.str() + result.stderr.str()
 
 
@@ -220,7 +220,7 @@ def test_overridden_verifier_and_rollout(gym: Gym, endpoint, how):
             return Rollout(text="so " + task["answer"])
         """
     )
-    result = gym.pytester.runpytest_subprocess(
+    result = gym.pytester.runpytest_inprocess(
         "--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", "--gym-output=own", *how
     )
     result.assert_outcomes(passed=3)
@@ -269,7 +269,7 @@ def test_an_overridden_fixture_shows_in_the_manifest(gym: Gym, endpoint):
     gym.run(url=url)
     gym.pytester.makeconftest("import pytest\n@pytest.fixture\ndef verifier(verifier): return verifier")
     run = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={url}", "--gym-output=own"]
-    gym.pytester.runpytest_subprocess(*run).assert_outcomes(passed=2)
+    gym.pytester.runpytest_inprocess(*run).assert_outcomes(passed=2)
     before, after = (gym.manifest(folder)["benchmarks"]["sums"] for folder in ("run", "own"))
     assert (before["overridden"], after["overridden"]) == ([], ["verifier"])
     assert before["fingerprint"] != after["fingerprint"]
@@ -363,7 +363,7 @@ def test_skipped_cases_are_missing(gym: Gym, endpoint):
 def test_what_only_looks_asks_nobody(gym: Gym, endpoint, words):
     gym.write(rows=3)
     server = endpoint(adder)
-    result = gym.run(*words, url=server.url, subprocess=True)
+    result = gym.run(*words, url=server.url)
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
     assert not server.requests and not (gym.path / "run").exists()
 
@@ -459,7 +459,7 @@ def test_an_interrupt_keeps_what_came(gym: Gym, endpoint, how, number):
     words = ["--gym-benchmark=sums", "--gym-model=m", f"--gym-base-url={server.url}", "--gym-output=run", "--gym-concurrency=4", *how]
     command = [sys.executable, "-m", "pytest", *words]
     process = subprocess.Popen(command, cwd=gym.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    wait_until(lambda: len(server.requests) > 20)
+    wait_until(lambda: len(server.requests) > 20, 60)
     process.send_signal(number)
     out = process.communicate(timeout=30)[0].decode()
     assert process.returncode == 2, out
