@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_gym.catalogue import builtin_root
-from pytest_gym.verify import load_module
+from pytest_gym.catalogue import Catalogue, builtin_root
+from pytest_gym.prompt import Prompt
+from pytest_gym.testing import judge, make_task
+from pytest_gym.verify import load_module, load_verifier
+from tests.conftest import sources
 
 ROOT = builtin_root() / "benchmarks"
 
@@ -91,3 +96,75 @@ def test_xlam_refuses_what_it_cannot_read(tmp_path):
         made("xlam_fc/prepare.py", table(tmp_path / "x.json", [xlam(0)]))
     with pytest.raises(ValueError, match=r"x\.json, row 1: cannot be read"):
         made("xlam_fc/prepare.py", table(tmp_path / "x.json", [{**xlam(0), "tools": "["}]), held_back=1)
+
+
+def test_librispeech_pc_reads_the_manifest_of_its_split(tmp_path):
+    lines = [
+        {"audio_filepath": "test-clean/1/2/1-2-0000.flac", "duration": 2.5, "text": "Yes, it is."},
+        {"audio_filepath": "LibriSpeech/test-clean/1/2/1-2-0001.flac", "text": "No."},
+        {"audio_filepath": "test-clean/1/2/1-2-0002.flac", "text": ""},
+    ]
+    path = tmp_path / "manifests.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in {
+            "manifests/test-other.json": "{}",
+            "manifests/test-clean.json": "".join(json.dumps(line) + "\n" for line in lines),
+        }.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    rows = made("librispeech_pc/prepare.py", path)
+    assert [(row["id"], row["audio"], row["expected_answer"]) for row in rows] == [
+        ("1-2-0000", "LibriSpeech/test-clean/1/2/1-2-0000.flac", "Yes, it is."),
+        ("1-2-0001", "LibriSpeech/test-clean/1/2/1-2-0001.flac", "No."),
+    ]
+    with pytest.raises(ValueError, match=r"has no dev\.json"):
+        made("librispeech_pc/prepare.py", path, split="dev")
+
+
+def test_lists_of_clips_are_read_in_both_forms(tmp_path):
+    shared = {"sample_id": 3, "subset_for_metrics": "ami", "expected_answer": "yes"}
+    rows = [
+        {**shared, "responses_create_params": {"metadata": {"audio_path": "/dataset/asr-leaderboard/data/ami/3.flac"}}},
+        {**shared, "sample_id": 4, "audio": "ami/4.flac", "audio_duration": 2.0, "unknown": 1},
+    ]
+    first, second = made("scripts/speech.py", table(tmp_path / "r.jsonl", rows), audio_root="/dataset/asr-leaderboard/data")
+    assert first == {"id": "ami/3", "audio": "ami/3.flac", "subset": "ami", "expected_answer": "yes"}
+    assert second == {"id": "ami/4", "audio": "ami/4.flac", "subset": "ami", "expected_answer": "yes", "audio_duration": 2.0}
+    for broken in ({**rows[1], "expected_answer": None} | {"sample_id": 1, "subset_for_metrics": "x"}, rows[0]):
+        broken = {key: value for key, value in broken.items() if value is not None}
+        with pytest.raises(ValueError, match=r"r\.jsonl, row 1: cannot be read"):
+            made("scripts/speech.py", table(tmp_path / "r.jsonl", [broken]), audio_root="/elsewhere")
+
+
+SPEECH = ("asr_leaderboard", "librispeech_pc", "musan", "numb3rs")
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_recordings_lie_beside_the_config_that_is_run(name, tmp_path):
+    folder = tmp_path / "benchmarks/mine"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"config_paths: [benchmarks/{name}/config.yaml]\nmine/{name}: {{_inherit_from: {name}}}\n")
+    catalogue = Catalogue([tmp_path, builtin_root()])
+    for benchmark, where in ((catalogue.benchmark(name), ROOT / name), (catalogue.benchmark(f"mine/{name}"), folder)):
+        *_, user = benchmark.prompt.render(make_task(audio="example/silence.wav"))
+        text, audio = user.content
+        assert (text.type, audio.type, audio.path) == ("text", "audio", str(where / "audio/example/silence.wav"))
+    assert Path(str(ROOT / name / "audio/example/silence.wav")).is_file()
+    assert catalogue.benchmark(f"mine/{name}").dataset().sources[0].local.startswith(f"{name}/")
+
+
+def test_nemo_gyms_rows_of_speech_carry_their_sound_and_their_references_pass():
+    path = sources() / "nemo_gym_checkout/resources_servers/asr_with_pc/data/example.jsonl"
+    if not path.is_file():
+        pytest.skip("GYM_SOURCES has no example rows of NeMo Gym's asr_with_pc")
+    verifier = load_verifier("asr_with_pc", builtin_root() / "verifiers/asr_with_pc.py")
+    prompt = Prompt(None, None, "here", field="responses_create_params")
+    rows = made("scripts/nemo_rows.py", path, needs=["expected_answer"])
+    assert len(rows) == 5
+    for row in rows:
+        task = make_task(**{key: value for key, value in row.items() if key != "id"})
+        *_, user = prompt.render(task)
+        assert [part.type for part in user.content] == ["text", "audio"] and user.content[1].url.startswith("data:audio/wav;base64,")
+        assert judge(verifier, task.fields, verifier.reference_text(task, {})).reward == 1
+        assert judge(verifier, task.fields, "").reward == 0
