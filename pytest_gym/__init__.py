@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_gym.bounded import CallFailed, OutOfBounds, run_bounded
+    from pytest_gym.clauses import SqlSchema, UnparsableSql
     from pytest_gym.errors import DataError, GymError, SandboxError
     from pytest_gym.harnesses import Model, Reply, harness
     from pytest_gym.query import Database, QueryError, compare_queries, find_database
@@ -37,8 +38,10 @@ __all__ = [
     "Rollout",
     "Sandbox",
     "SandboxError",
+    "SqlSchema",
     "Task",
     "ToolCall",
+    "UnparsableSql",
     "Usage",
     "Verdict",
     "compare_queries",
@@ -50,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "bounded": ("CallFailed", "OutOfBounds", "run_bounded"),
+    "clauses": ("SqlSchema", "UnparsableSql"),
     "errors": ("DataError", "GymError", "SandboxError"),
     "harnesses": ("Model", "Reply", "harness"),
     "query": ("Database", "QueryError", "compare_queries", "find_database"),

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import math
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from pytest_gym.errors import ConfigError, GymError, VerifierError, did_you_mean
 from pytest_gym.records import Message, Rollout, Task, Verdict
 
 RESOURCES = ("files", "sandbox")
+_LOADING = threading.RLock()
 AggregateFunction = typing.TypeVar("AggregateFunction", bound=Callable[..., Any])
 ReferenceFunction = typing.TypeVar("ReferenceFunction", bound=Callable[..., "str | Message | None"])
 
@@ -172,21 +174,23 @@ def load_module(path: Path, prefix: str) -> types.ModuleType:
     """
     path = path.resolve()
     name = f"pytest_gym_{prefix}_{path.stem}_{abs(hash(str(path))):x}"
-    if name in sys.modules:
-        return sys.modules[name]
-    loader = _FromSource(name, str(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    assert spec is not None  # only missing where there is no loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        if isinstance(error, GymError):
-            raise
-        raise ConfigError(f"{_place(error, path)}: cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
+    # Several benchmarks may be prepared at once by one script: nobody must get a module that is only half there.
+    with _LOADING:
+        if name in sys.modules:
+            return sys.modules[name]
+        loader = _FromSource(name, str(path))
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+        assert spec is not None  # only missing where there is no loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            if isinstance(error, GymError):
+                raise
+            raise ConfigError(f"{_place(error, path)}: cannot be loaded: {type(error).__name__}: {error}") from error
+        return module
 
 
 def load_verifier(name: str, path: Path) -> Verifier:
