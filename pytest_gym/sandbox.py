@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 
 Ended = Literal["exit", "signal", "cpu", "wall", "memory", "output", "files", "killed", "judge", "judge_killed"]
 BACKENDS = ("auto", "bubblewrap", "docker", "podman", "none")
+_ENDS: dict[Ended, str] = {
+    "signal": "was ended by a signal",
+    "cpu": "used more processor time than it may",
+    "wall": "took longer than it may",
+    "memory": "used more memory than it may",
+    "output": "wrote more than it may",
+    "files": "made more files than it may",
+    "killed": "took its sandbox down",
+    "judge": "broke its judge",
+    "judge_killed": "ended its judge, or made it use more than it may",
+}
 UNSAFE = "sandbox.backend=none: UNSAFE, programs that a model wrote run with all rights of this user"
 START_S = 60.0
 """Seconds beyond a program's own that a sandbox may take to come up and to go, on a machine that does much else."""
@@ -79,6 +90,13 @@ class Done:
     def ok(self) -> bool:
         """Whether it came to its end by itself with exit code 0."""
         return self.ended == "exit" and self.exit_code == 0
+
+    @property
+    def why(self) -> str:
+        """What became of it, in words for an explanation."""
+        if self.ended == "exit":
+            return "ended by itself" if self.exit_code == 0 else f"ended with exit code {self.exit_code}"
+        return _ENDS[self.ended]
 
 
 @dataclass(frozen=True)
@@ -199,6 +217,36 @@ class Sandbox:
         import asyncio
 
         return asyncio.run(self.run(argv, **rest))
+
+    async def examine(
+        self,
+        program: Sequence[str],
+        test: Sequence[str],
+        names: Sequence[str],
+        *,
+        shared: bool = False,
+        call_s: float = 0.0,
+        limits: Limits | None = None,
+    ) -> Done:
+        """Run `test`, Python sources, against the functions `names` that `program`, Python sources, defines; `done.verdict` is the end.
+
+        The sources of each are compiled one by one and run in one namespace. The test runs in a judge (see `run`): its `names` are
+        stand-ins that send their arguments to the program and give back what it returns, rebuilt as values of builtin types
+        (`sandboxes/values`). shared: the test needs live objects, so that it runs in the program's own process, after it; a program
+        that looks for it there can then forge the verdict. call_s: seconds of processor time for each call; 0 for those of the whole.
+
+        The verdict is `{"passed": bool, "unit": index of the test's source that failed, "why": text, "calls": how many}`, or None where
+        the program met a limit first (`done.ended`).
+        """
+        source = {name: (Path(__file__).parent / "sandboxes" / f"{name}.py").read_text() for name in ("values", "candidate", "examiner")}
+        files = {f"unit{number:02}.py": text for number, text in enumerate(program)}
+        return await self.run(
+            ["python", "-I", "-S", "main.py", str(call_s)],
+            files={**files, "main.py": source["values"] + source["candidate"]},
+            limits=limits,
+            judge=source["values"] + source["examiner"],
+            secret={"test": list(test), "names": list(names), "shared": shared},
+        )
 
     def check(self) -> None:
         """Raise SandboxError where no program can be run; takes some hundredths of a second."""
