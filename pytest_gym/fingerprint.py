@@ -22,6 +22,9 @@ from typing import Any
 from pytest_gym.plan import Planned
 from pytest_gym.resolve import Selected
 
+FOR_VERIFIERS = ("english", "extract", "instructions")
+"""The modules that verifiers may import beside the package itself; each moves a verifier's fingerprint where it is used."""
+
 _NO_MATTER = frozenset({("dataset", "name"), ("dataset", "frozen"), ("sampling", "stream")})
 _PARTS = ("version", "dataset", "prompt", "harness", "verifier", "metric", "sampling", "outcomes", "num_repeats", "overridden")
 
@@ -72,9 +75,11 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 
 def libraries(function: Any) -> dict[str, str]:
-    """The versions of the packages that the file of a verifier imports, also within its functions; `absent` where one is not installed."""
-    path = inspect.getsourcefile(function)
-    return {name: _version(name) for name in _imported(path)} if path else {}
+    """The versions of the packages that the file of a verifier imports, also within its functions; `absent` where one is not installed.
+
+    Those that modules of `FOR_VERIFIERS` import for it count as well.
+    """
+    return {name: _version(name) for path in _files(function) for name in _imported(path)}
 
 
 def _canonical(value: Any) -> Any:
@@ -138,17 +143,21 @@ def _short(value: Any) -> str:
 
 
 def _source_hash(function: Any) -> str:
-    """A hash of the whole file that a verifier or harness stands in (its helpers count as well), and of `extract` where it uses that.
+    """A hash of the whole file that a verifier or harness stands in (its helpers count as well), and of what it uses of `FOR_VERIFIERS`.
 
     Comments, blank lines and the ending of lines do not count.
     """
+    text = "".join(_code(Path(path).read_bytes()) for path in _files(function))
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else "unknown"
+
+
+def _files(function: Any) -> list[str]:
     path = inspect.getsourcefile(function)
     if path is None:
-        return "unknown"
-    text = _code(Path(path).read_bytes())
-    if "pytest_gym.extract" in text:
-        text += _code(Path(__file__).with_name("extract.py").read_bytes())
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return []
+    text = Path(path).read_bytes()
+    ours = [Path(__file__).with_name(f"{name}.py") for name in FOR_VERIFIERS if f"pytest_gym.{name}".encode() in text]
+    return [path, *map(str, ours)]
 
 
 def _code(source: bytes) -> str:

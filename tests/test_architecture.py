@@ -81,10 +81,11 @@ def test_metrics_know_no_files(name):
 )
 def test_verifiers_and_harnesses_use_public_names_only(path):
     import pytest_gym
+    from pytest_gym.fingerprint import FOR_VERIFIERS
 
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pytest_gym"):
-            assert node.module in ("pytest_gym", "pytest_gym.extract"), node.module
+            assert node.module in ("pytest_gym", *(f"pytest_gym.{name}" for name in FOR_VERIFIERS)), node.module
             if node.module == "pytest_gym":
                 assert {alias.name for alias in node.names} <= set(pytest_gym.__all__)
     assert not {name for name in imports(path) if name.split(".")[0] in ("pytest", "_pytest", "httpx")}

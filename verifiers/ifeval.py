@@ -17,104 +17,39 @@ time limit.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pytest_gym import DataError, OutOfBounds, Rollout, Task, Verdict, run_bounded, verifier
+from pytest_gym import Rollout, Task, Verdict, verifier
+from pytest_gym.english import sentences, words
+from pytest_gym.instructions import Arguments, Check, Needs, follow, instructions_of, loose_share, strict_share, verdict
 
-_LONG = 50_000
-_SECONDS = 5.0
 _CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
-
-Arguments = Mapping[str, Any]
-Check = Callable[[str, Arguments], bool]
 
 
 @verifier(needs={"langdetect": "instructions", "punkt": "instructions", "nltk": "instructions"})
 def ifeval(task: Task, rollout: Rollout, *, reward: Literal["all", "fraction"] = "all") -> Verdict:
     """Reward 1 where all instructions are followed in the strict reading; with `fraction` the share of them."""
-    instructions = instructions_of(task)
-    text = rollout.text
-    try:
-        strict, loose = run_bounded(followed, text, instructions, seconds=_SECONDS) if len(text) > _LONG else followed(text, instructions)
-    except OutOfBounds as error:
-        why = f"checking this answer of {len(text):,} characters {error}"
-        return Verdict(0.0, False, explanation=why, scores=_scores([], [], len(instructions)))
-    broken = [name for (name, _), kept in zip(instructions, strict, strict=True) if not kept]
-    return Verdict(
-        float(not broken) if reward == "all" else sum(strict) / len(strict),
-        not broken,
-        explanation="not followed: " + ", ".join(broken) if broken else "all instructions are followed",
-        scores=_scores(strict, loose, len(instructions)),
-    )
+    return verdict(rollout, instructions_of(task, CHECKS, NEEDS), followed, fraction=reward == "fraction")
+
+
+def followed(text: str, instructions: Sequence[Sequence[Any]]) -> tuple[list[bool], list[bool]]:
+    """Whether each instruction is followed, strict and loose."""
+    return follow(text, instructions, CHECKS)
 
 
 @ifeval.aggregate(statistics=("strict_followed", "instructions"))
 def strict_instruction(totals: Mapping[str, Any]) -> Any:
     """The share of all instructions that are followed, strict."""
-    return totals["strict_followed"] / totals["instructions"]
+    return strict_share(totals)
 
 
 @ifeval.aggregate(statistics=("loose_followed", "instructions"))
 def loose_instruction(totals: Mapping[str, Any]) -> Any:
     """The share of all instructions that are followed in one of the eight readings."""
-    return totals["loose_followed"] / totals["instructions"]
-
-
-def _scores(strict: Sequence[bool], loose: Sequence[bool], total: int) -> dict[str, float]:
-    kept, nearly = sum(strict), sum(loose)
-    return {
-        "strict_prompt": float(kept == total),
-        "loose_prompt": float(nearly == total),
-        "strict_fraction": kept / total,
-        "loose_fraction": nearly / total,
-        "strict_followed": float(kept),
-        "loose_followed": float(nearly),
-        "instructions": float(total),
-    }
-
-
-def instructions_of(task: Task) -> list[tuple[str, dict[str, Any]]]:
-    """The instructions of a row with their arguments. Raises DataError naming row and field."""
-    inner = task.get("verifier_metadata")
-    held = inner if isinstance(inner, Mapping) and "instruction_id_list" in inner else task
-    names, arguments = held["instruction_id_list"], held.get("kwargs")
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r})"
-    if not isinstance(names, list) or not names or not isinstance(arguments, list) or len(arguments) != len(names):
-        raise DataError(f"{where}: instruction_id_list and kwargs must be lists of the same length, not empty")
-    found = []
-    for name, given in zip(names, arguments, strict=True):
-        if name not in CHECKS:
-            raise DataError(f"{where}, field 'instruction_id_list': there is no instruction {name!r}")
-        needed = NEEDED.get(name, ())
-        said = {key: value for key, value in (given or {}).items() if value is not None}
-        if missing := [key for key in needed if key not in said]:
-            raise DataError(f"{where}, field 'kwargs': {name} needs {missing[0]!r}")
-        found.append((name, said))
-    return found
-
-
-def followed(text: str, instructions: Sequence[Sequence[Any]]) -> tuple[list[bool], list[bool]]:
-    """Whether each instruction is followed, strict and loose."""
-    # Many of the eight are the same text, and telling a language is slow.
-    readings = [reading for reading in dict.fromkeys(_readings(text)) if reading.strip() and reading != text]
-    strict, loose = [], []
-    for name, arguments in instructions:
-        check = CHECKS[name]
-        strict.append(bool(text.strip()) and check(text, arguments))
-        loose.append(strict[-1] or any(check(reading, arguments) for reading in readings))
-    return strict, loose
-
-
-def _readings(text: str) -> Iterator[str]:
-    lines = text.split("\n")
-    for reading in ("\n".join(lines[1:]).strip(), "\n".join(lines[:-1]).strip(), "\n".join(lines[1:-1]).strip()):
-        yield reading
-        yield reading.replace("*", "")
-    yield text.replace("*", "")
+    return loose_share(totals)
 
 
 # -- the checks ----------------------------------------------------------------------------------------------------------------------------
@@ -136,27 +71,6 @@ def _language(text: str, language: str) -> bool:
         return bool(langdetect.detect(text) == language)
     except langdetect.LangDetectException:
         return True
-
-
-def _sentences(text: str) -> int:
-    import punkt
-
-    return len(punkt.sent_tokenize(text))
-
-
-def _capital_words(text: str) -> int:
-    import punkt
-
-    words = _word_tokenizer()
-    return sum(word.isupper() for sentence in punkt.sent_tokenize(text) for word in words(sentence))
-
-
-@functools.cache
-def _word_tokenizer() -> Callable[[str], list[str]]:
-    from nltk.tokenize.destructive import NLTKWordTokenizer
-
-    tokenize: Callable[[str], list[str]] = NLTKWordTokenizer().tokenize
-    return tokenize
 
 
 def _paragraphs(text: str, arguments: Arguments) -> bool:
@@ -232,7 +146,7 @@ CHECKS: dict[str, Check] = {
     "keywords:forbidden_words": lambda text, a: not any(re.search(rf"\b{word}\b", text, re.IGNORECASE) for word in a["forbidden_words"]),
     "keywords:letter_frequency": _letters,
     "language:response_language": lambda text, a: _language(text, a["language"]),
-    "length_constraints:number_sentences": lambda text, a: _relation(_sentences(text), a["relation"], a["num_sentences"]),
+    "length_constraints:number_sentences": lambda text, a: _relation(len(sentences(text)), a["relation"], a["num_sentences"]),
     "length_constraints:number_paragraphs": _paragraphs,
     "length_constraints:number_words": lambda text, a: _relation(len(re.findall(r"\w+", text)), a["relation"], a["num_words"]),
     "length_constraints:nth_paragraph_first_word": _first_word,
@@ -248,28 +162,30 @@ CHECKS: dict[str, Check] = {
     "combination:repeat_prompt": lambda text, a: text.strip().lower().startswith(a["prompt_to_repeat"].strip().lower()),
     "startend:end_checker": lambda text, a: text.strip().strip('"').lower().endswith(a["end_phrase"].strip().lower()),
     "startend:quotation": lambda text, a: len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] == '"',
-    "change_case:capital_word_frequency": lambda text, a: _relation(_capital_words(text), a["capital_relation"], a["capital_frequency"]),
+    "change_case:capital_word_frequency": lambda text, a: _relation(
+        sum(word.isupper() for word in words(text)), a["capital_relation"], a["capital_frequency"]
+    ),
     "change_case:english_capital": lambda text, a: text.isupper() and _language(text, "en"),
     "change_case:english_lowercase": lambda text, a: text.islower() and _language(text, "en"),
     "punctuation:no_comma": lambda text, a: "," not in text,
 }
 
-NEEDED: dict[str, tuple[str, ...]] = {
-    "keywords:existence": ("keywords",),
-    "keywords:frequency": ("keyword", "relation", "frequency"),
-    "keywords:forbidden_words": ("forbidden_words",),
-    "keywords:letter_frequency": ("letter", "let_relation", "let_frequency"),
-    "language:response_language": ("language",),
-    "length_constraints:number_sentences": ("relation", "num_sentences"),
-    "length_constraints:number_paragraphs": ("num_paragraphs",),
-    "length_constraints:number_words": ("relation", "num_words"),
-    "length_constraints:nth_paragraph_first_word": ("num_paragraphs", "nth_paragraph", "first_word"),
-    "detectable_content:number_placeholders": ("num_placeholders",),
-    "detectable_content:postscript": ("postscript_marker",),
-    "detectable_format:number_bullet_lists": ("num_bullets",),
-    "detectable_format:number_highlighted_sections": ("num_highlights",),
-    "detectable_format:multiple_sections": ("section_spliter", "num_sections"),
-    "combination:repeat_prompt": ("prompt_to_repeat",),
-    "startend:end_checker": ("end_phrase",),
-    "change_case:capital_word_frequency": ("capital_relation", "capital_frequency"),
+NEEDS: Needs = {
+    "keywords:existence": {"keywords": list},
+    "keywords:frequency": {"keyword": str, "relation": str, "frequency": float},
+    "keywords:forbidden_words": {"forbidden_words": list},
+    "keywords:letter_frequency": {"letter": str, "let_relation": str, "let_frequency": float},
+    "language:response_language": {"language": str},
+    "length_constraints:number_sentences": {"relation": str, "num_sentences": float},
+    "length_constraints:number_paragraphs": {"num_paragraphs": float},
+    "length_constraints:number_words": {"relation": str, "num_words": float},
+    "length_constraints:nth_paragraph_first_word": {"num_paragraphs": float, "nth_paragraph": float, "first_word": str},
+    "detectable_content:number_placeholders": {"num_placeholders": float},
+    "detectable_content:postscript": {"postscript_marker": str},
+    "detectable_format:number_bullet_lists": {"num_bullets": float},
+    "detectable_format:number_highlighted_sections": {"num_highlights": float},
+    "detectable_format:multiple_sections": {"section_spliter": str, "num_sections": float},
+    "combination:repeat_prompt": {"prompt_to_repeat": str},
+    "startend:end_checker": {"end_phrase": str},
+    "change_case:capital_word_frequency": {"capital_relation": str, "capital_frequency": float},
 }
