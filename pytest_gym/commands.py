@@ -183,7 +183,11 @@ def _regroup(config: pytest.Config, options: gym_options.Options, catalogue: Cat
 def _corpora(catalogue: Catalogue) -> Callable[[str], Sequence[CorpusMetric]]:
     """The corpus metrics of a verifier of the catalogue; none, and a line that says so, where it cannot be loaded."""
 
+    from pytest_gym.nemo_rollouts import JUDGED_THERE
+
     def find(name: str) -> Sequence[CorpusMetric]:
+        if name == JUDGED_THERE:
+            return ()
         try:
             return list(catalogue.verifier(name).aggregates.values())
         except GymError as error:

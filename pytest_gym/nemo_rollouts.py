@@ -19,6 +19,9 @@ from pytest_gym.plan import CaseKey
 from pytest_gym.records import Json, Rollout, Verdict
 from pytest_gym.stored import Entry, StoredRun
 
+JUDGED_THERE = "NeMo Gym"
+"""What stands for the verifier of such a run: whoever judged the answers there."""
+
 _EXTRACTED = ("extracted_answer", "extracted_choice", "parsed_answer", "extracted")
 
 
@@ -53,7 +56,7 @@ class NemoRollouts(StoredRun):
             "model": {"name": str(model or "unknown")},
             "planned": {"benchmarks": {name: {"tasks": len(tasks[name]), "repeats": repeats[name]} for name in tasks}},
             "benchmarks": {
-                name: {"num_repeats": repeats[name], "metric": metric, "verifier": {"name": "NeMo Gym"}, "sampling": {}} for name in tasks
+                name: {"num_repeats": repeats[name], "metric": metric, "verifier": {"name": JUDGED_THERE}, "sampling": {}} for name in tasks
             },
         }
 

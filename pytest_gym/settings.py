@@ -46,7 +46,7 @@ class Setting:
         if self.choices:
             return " or ".join(repr(choice) for choice in self.choices)
         words = {"number": "a number", "integer": "a whole number", "text": "a text", "texts": "a text or a list of texts"}
-        words |= {"flag": "true or false", "mapping": "a mapping"}
+        words |= {"flag": "true or false", "mapping": "a mapping", "range": "two numbers, the lower first, as [0, 1]"}
         text = words.get(self.type, "any value")
         if self.low is not None:
             text += f" {'above' if self.above else 'of at least'} {self.low:g}"
@@ -67,6 +67,7 @@ class Setting:
             "texts": isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value)),
             "flag": isinstance(value, bool),
             "mapping": isinstance(value, dict),
+            "range": isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1],
         }.get(self.type, True)
         if fits and self.choices:
             fits = value in self.choices
@@ -128,7 +129,10 @@ BENCHMARK_SETTINGS: tuple[Setting, ...] = (
     Setting("prompt_config.tools", "text", None, "The row's field that holds the tools", True),
     Setting("metric.headline", "text", "pass@1", "The number that stands for the benchmark", True),
     Setting("metric.direction", "text", "higher", "Which is better", True, ("higher", "lower")),
+    Setting("metric.range", "range", (0.0, 1.0), "The least and the greatest reward, as [0, 1]", True),
     Setting("metric.pass_threshold", "number", 1.0, "The reward from which a case passes, where the verifier does not say", True),
+    Setting("subset", "text", None, "The row's field that scores are reported apart by; null: there is none"),
+    Setting("cluster", "text", None, "The row's field that says which tasks were drawn together; null: none were"),
     Setting("verifier.*", "any", None, "An option of its verifier, as the verifier's signature declares it", True),
 )
 _CONFIGS = tuple(setting.name for setting in BENCHMARK_SETTINGS if not setting.name.endswith(FREE))
@@ -165,10 +169,14 @@ class Settings:
                 options[name.removeprefix("verifier.")] = value
             elif name == "num_repeats":
                 datasets = tuple(replace(spec, num_repeats=value) for spec in datasets)
-            elif name == "harness":
-                benchmark = replace(benchmark, harness=value)
+            elif name in ("harness", "subset", "cluster"):
+                benchmark = replace(benchmark, **{name: value})
             else:
                 benchmark = _changed(benchmark, name, value)
+        metric = benchmark.metric
+        if any(name.startswith("metric.") for name in own) and not metric.low <= metric.pass_threshold <= metric.high:
+            said = f"{metric.pass_threshold:g} is outside the metric's range [{metric.low:g}, {metric.high:g}]"
+            raise ConfigError(f"setting {benchmark.name}.metric.pass_threshold: {said}")
         if benchmark.prompt.user is None and benchmark.prompt.field is None and not benchmark.prompt.messages:
             for name in own:
                 if name.startswith("prompt_config."):
@@ -224,10 +232,8 @@ def _changed(benchmark: Benchmark, name: str, value: Any) -> Benchmark:
     """The benchmark with one key of its prompt or its metric set. Raises ConfigError naming the setting where the value does not go."""
     where, (part, key) = f"setting {benchmark.name}.{name}", name.split(".")
     if part == "metric":
-        metric = replace(benchmark.metric, **{key: value})
-        if not metric.low <= metric.pass_threshold <= metric.high:
-            raise ConfigError(f"{where}: {metric.pass_threshold:g} is outside the metric's range [{metric.low:g}, {metric.high:g}]")
-        return replace(benchmark, metric=metric)
+        ends = {"low": float(value[0]), "high": float(value[1])} if key == "range" else {key: value}
+        return replace(benchmark, metric=replace(benchmark.metric, **ends))
     prompt = replace(benchmark.prompt, source=where, **{key: value})
     return replace(benchmark, prompt=replace(prompt, source=benchmark.prompt.source))
 

@@ -112,7 +112,7 @@ def test_config_then_shared_then_own():
 def test_prompt_harness_and_metric():
     settings = parsed(
         "bench.prompt_config.system=Be brief.", "bench.prompt_config.user={question}!", "bench.harness=mine", "bench.metric.headline=wer",
-        "bench.metric.direction=lower", "bench.metric.pass_threshold=0.5",
+        "bench.metric.direction=lower", "bench.metric.pass_threshold=5", "bench.metric.range=[0, 10]", "bench.subset=kind",
     )  # fmt: skip
     changed = settings.for_benchmark(make_benchmark())
     assert (changed.prompt.system, changed.prompt.user, changed.prompt.source) == ("Be brief.", "{question}!", "p.yaml")
@@ -121,8 +121,9 @@ def test_prompt_harness_and_metric():
         "mine",
         "wer",
         "lower",
-        0.5,
+        5.0,
     )
+    assert (changed.metric.low, changed.metric.high, changed.subset, changed.cluster) == (0.0, 10.0, "kind", None)
     assert changed.prompt.render(Task("a", 0, "bench", {"question": "why"}))[1].content == "why!"
     moved = parsed("bench.prompt_config.user=null", "bench.prompt_config.field=chat").for_benchmark(make_benchmark())
     assert (moved.prompt.user, moved.prompt.field) == (None, "chat")
@@ -135,6 +136,8 @@ def test_prompt_harness_and_metric():
         ("bench.prompt_config.user={a.b}", "setting bench.prompt_config.user: prompt 'user', line 1: '{a.b}' is not a field name"),
         ("bench.metric.pass_threshold=2", r"setting bench.metric.pass_threshold: 2 is outside the metric's range [0, 1]"),
         ("bench.metric.direction=up", "bench.metric.direction must be 'higher' or 'lower', not 'up'"),
+        ("bench.metric.range=[1, 0]", "bench.metric.range must be two numbers, the lower first, as [0, 1], not [1, 0]"),
+        ("bench.metric.range=null", "bench.metric.range must be two numbers"),
         ("bench.harness=null", "bench.harness must be a text, not None"),
     ],
 )
