@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -132,3 +133,16 @@ def test_polymath_weighs_levels_within_languages_as_upstream_does():
     # Upstream: the levels' accuracies times 2^i over 15 in each language; then the plain mean over languages.
     assert len(shares) == 72 and shares == {name: pytest.approx(levels[name.partition("/")[2]] / 15 / 18) for name in strata}
     assert benchmark.metric.headline == "dw_acc"
+
+
+def test_bunsenbench_shuffles_by_the_id_and_escapes(tmp_path):
+    row = {"bunsen_id": "b:1", "question": "Q?", "choices": ["u", "v < w", "x"], "answer": "v < w", "source": "s", "source_record_id": "1"}
+    row |= {"bct_field": "organic", "bct_subfield": "esters"}
+    (got,) = made("bunsenbench_chemistry_mcq/prepare.py", {"x.jsonl": written(tmp_path / "x", [row])})
+    order = ["u", "v < w", "x"]
+    random.Random(int.from_bytes(hashlib.sha256(b"b:1:bunsen_chem_mcq_xml_choice_v1").digest()[:8], "big")).shuffle(order)
+    assert [text for option in got["options"] for text in option.values()] == order
+    assert order["ABC".index(got["expected_answer"])] == "v < w" and "<choice>v &lt; w</choice>" in got["options_text"]
+    for wrong, reason in (([row, row], "s 1 comes twice"), ([{**row, "answer": "y"}], "not there just once")):
+        with pytest.raises(ValueError, match=reason):
+            made("bunsenbench_chemistry_mcq/prepare.py", {"x.jsonl": written(tmp_path / "x", wrong)})
