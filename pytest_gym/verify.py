@@ -26,6 +26,8 @@ from pytest_gym.records import Message, Rollout, Task, Verdict
 
 RESOURCES = ("files", "sandbox")
 _LOADING = threading.RLock()
+_LONGEST = 2_000
+"""Characters of an explanation that are kept: a sentence, and not the whole of an answer that it quotes."""
 AggregateFunction = typing.TypeVar("AggregateFunction", bound=Callable[..., Any])
 ReferenceFunction = typing.TypeVar("ReferenceFunction", bound=Callable[..., "str | Message | None"])
 
@@ -241,7 +243,10 @@ def check_options(verifier: Verifier, options: Mapping[str, Any], where: str) ->
 
 
 def check_verdict(verdict: Any, *, verifier: str, low: float, high: float, threshold: float) -> Verdict:
-    """The verdict with plain Python values and `passed` decided; VerifierError where it is no verdict or its reward is out of range."""
+    """The verdict with plain Python values, `passed` decided and its explanation cut to 2,000 characters.
+
+    Raises VerifierError where it is no verdict or its reward is out of range.
+    """
     if not isinstance(verdict, Verdict):
         raise VerifierError(f"verifier {verifier!r} returned {type(verdict).__name__}, not a Verdict")
     try:
@@ -259,9 +264,13 @@ def check_verdict(verdict: Any, *, verifier: str, low: float, high: float, thres
         reward=reward,
         passed=reward >= threshold if verdict.passed is None else bool(verdict.passed),
         extracted=None if verdict.extracted is None else clean(str(verdict.extracted)),
-        explanation=clean(str(verdict.explanation)),
+        explanation=_shortened(clean(str(verdict.explanation))),
         scores=scores,
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def explain_exception(error: BaseException, verifier: str, task: Task) -> str:
