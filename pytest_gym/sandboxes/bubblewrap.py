@@ -57,11 +57,12 @@ class Bubblewrap:
                 argv += ["--symlink", os.readlink(path), path]
             elif os.path.exists(path):
                 argv += ["--ro-bind", path, path]
-        for number, shown_path in enumerate(visible):
-            argv += ["--ro-bind", f"/tmp/{number}" if self._root else str(shown_path), str(shown_path)]
         argv += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
         for folder in (self.work, "/tmp", "/home/user"):
             argv += ["--size", size, "--perms", "1777", "--tmpfs", folder]
+        # Behind the memory disks, so that an interpreter below /tmp or /home is not hidden by them.
+        for number, shown_path in enumerate(visible):
+            argv += ["--ro-bind", f"/tmp/{number}" if self._root else str(shown_path), str(shown_path)]
         argv += ["--remount-ro", "/", "--chdir", self.work]
         fds = []
         if self._filter is not None:
