@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NEMO = (
     "structured_outputs", "structeval", "xlam_fc", "single_step_tool_use_with_argument_comparison", "calendar", "indirect_prompt_injection",
     "graphwalks", "mrcr", "ruler", "ruler2", "asr_with_pc", "wmt_translation", "hotpotqa_qa",
-    "math_proof_judgement", "imo_gradingbench",
+    "math_proof_judgement", "imo_gradingbench", "litmus_agent",
 )  # fmt: skip
 BFCL = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple", "live_parallel", "live_parallel_multiple")
 

@@ -146,3 +146,26 @@ def test_bunsenbench_shuffles_by_the_id_and_escapes(tmp_path):
     for wrong, reason in (([row, row], "s 1 comes twice"), ([{**row, "answer": "y"}], "not there just once")):
         with pytest.raises(ValueError, match=reason):
             made("bunsenbench_chemistry_mcq/prepare.py", {"x.jsonl": written(tmp_path / "x", wrong)})
+
+
+def test_litmus_drops_what_nobody_can_hit_and_refuses_tools(tmp_path):
+    params = {"input": [{"role": "user", "content": "Q"}]}
+    row = {
+        "uuid": "u1",
+        "responses_create_params": params,
+        "expected_answer": 3.0,
+        "property_type": "count",
+        "agent_ref": {},
+        "smiles": "C",
+    }
+    value = {**row, "uuid": "u2", "answer_type": "float", "property_type": None}
+    rows = [row, value, {**value, "uuid": "u3", "match": {"rule": "exact"}, "expected_answer": 0.5}]
+    got = made("litmus-bench/prepare.py", {"test.jsonl": written(tmp_path / "x", rows)})
+    assert [(each["id"], each["expected_answer"]) for each in got] == [("u1", 3), ("u3", 0.5)]
+    assert set(got[0]) == {"id", "responses_create_params", "expected_answer", "property_type", "smiles"}
+    assert isinstance(got[0]["expected_answer"], int)
+    with pytest.raises(ValueError, match=r"test\.jsonl: row 1 has tools"):
+        made(
+            "litmus-bench/prepare.py",
+            {"test.jsonl": written(tmp_path / "x", [{**row, "responses_create_params": {**params, "tools": [{}]}}])},
+        )
