@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from pytest_gym.testing import make_rollout, make_task  # noqa: E402
 from pytest_gym.verify import Verifier, load_module, load_verifier  # noqa: E402
+from tests.fidelity_references import references  # noqa: E402
 from tests.fidelity_tools import tools  # noqa: E402
 
 
@@ -141,3 +142,4 @@ if __name__ == "__main__":
     math(Path(where), folder)
     mcqa(Path(where), folder)
     tools(Path(where))
+    references(Path(where))
