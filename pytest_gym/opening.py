@@ -70,6 +70,13 @@ def check_wanted(state: GymState) -> None:
             raise ConfigError(f"{name} has no case {case!r}{where}{near}")
 
 
+def check_ready(state: GymState) -> None:
+    """Raise GymError for the first task that its verifier cannot judge whatever is answered, such as one whose files are missing."""
+    for selected, planned in zip(state.selected, state.plan.benchmarks, strict=True):
+        for position in range(len(planned.rows) if selected.verifier.has_ready else 0):
+            selected.verifier.check_ready(planned.task(position), selected.benchmark.folder, selected.options)
+
+
 def check_sandbox(state: GymState) -> list[str]:
     """Notes on what isolates the programs of this run. Raises SandboxError where there are programs and no sandbox runs any."""
     runs = [selected for selected in state.selected if selected.runs_programs]

@@ -25,7 +25,7 @@ from pytest_gym.grouping import of_plan
 from pytest_gym.local import LocalEngine
 from pytest_gym.manifest import manifest, without_query
 from pytest_gym.model.client import allowed_connections
-from pytest_gym.opening import check_sandbox, check_wanted, engine_options, look_whether_anybody_listens, open_plan
+from pytest_gym.opening import check_ready, check_sandbox, check_wanted, engine_options, look_whether_anybody_listens, open_plan
 from pytest_gym.records import CaseError, Landed, Result, Rollout, Verdict
 from pytest_gym.report.changes import changes_text
 from pytest_gym.report.markdown import summary_markdown
@@ -139,6 +139,7 @@ class GymSession:
 
     def _start_engine(self) -> None:
         state, options, plan = self.state, self.state.options, self.state.plan
+        check_ready(state)
         self.notes += check_sandbox(state)
         key = gym_options.api_key(options)
         if options.demo and self.asks:

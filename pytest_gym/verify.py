@@ -76,6 +76,7 @@ class Verifier:
         self.needs = dict(needs or {})
         self.is_async = inspect.iscoroutinefunction(function)
         self._reference: Callable[..., str | Message | None] | None = None
+        self._ready: Callable[..., None] | None = None
         self.aggregates: dict[str, CorpusMetric] = {}
         parameters = list(inspect.signature(function).parameters.values())
         hints = typing.get_type_hints(function)
@@ -102,6 +103,31 @@ class Verifier:
         """
         self._reference = function
         return function
+
+    def ready(self, function: AggregateFunction) -> AggregateFunction:
+        """Decorator: `(task, files, *, options…) -> None` raises a GymError for a task that cannot be judged, whatever is answered.
+
+        It is asked before a run asks the model anything, for each task of the run: for files that may be missing, not for long checks.
+        """
+        self._ready = function
+        return function
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether the verifier looks at tasks before a run."""
+        return self._ready is not None
+
+    def check_ready(self, task: Task, files: Path, options: Mapping[str, Any]) -> None:
+        """Let the verifier look at a task before a run. Raises GymError where it cannot be judged."""
+        if self._ready is None:
+            return
+        wanted = inspect.signature(self._ready).parameters
+        try:
+            self._ready(task, files, **{name: value for name, value in options.items() if name in wanted})
+        except GymError:
+            raise
+        except Exception as error:
+            raise VerifierError(f"the look beforehand of {explain_exception(error, self.name, task)}") from error
 
     def aggregate(
         self, *, statistics: Sequence[str], direction: str = "higher", range: tuple[float, float] = (0.0, 1.0)

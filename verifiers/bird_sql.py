@@ -41,11 +41,7 @@ def bird_sql(
     Named score: `executed`, 1 where the query gave a result at all. Raises DataError for a row whose database is not there, or whose gold
     query gives no result.
     """
-    gold, name = _text(task, "gt_sql"), _text(task, "db_id")
-    try:
-        database = find_database(files, name)
-    except DataError as error:
-        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
+    gold, database = _text(task, "gt_sql"), _database(task, files)
     text = remove_thinking(rollout.text)
     sql = sql_block(text) if extraction == "fence" else nemo_query(text)
     if not sql:
@@ -58,6 +54,12 @@ def bird_sql(
     return Verdict(
         float(not failed and reply["match"]), extracted=" ".join(sql.split()), explanation=says, scores={"executed": float(not failed)}
     )
+
+
+@bird_sql.ready
+def ready(task: Task, files: Path) -> None:
+    """Whether the task's database is there."""
+    _database(task, files)
 
 
 @bird_sql.reference
@@ -117,6 +119,14 @@ def nemo_query(text: str) -> str:
             at = end if comment[0] == "--" else end + 2
     sql = re.sub(r"\s+", " ", "".join(kept) + found[at:])
     return re.sub(r"^\*\*.*\*\*", "", sql).strip()
+
+
+def _database(task: Task, files: Path) -> Path:
+    """Raises DataError, naming the row, where there is none."""
+    try:
+        return find_database(files, _text(task, "db_id"))
+    except DataError as error:
+        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
 
 
 def _text(task: Task, field: str) -> str:

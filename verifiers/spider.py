@@ -96,6 +96,13 @@ def spider(
     return Verdict(scores[reward], extracted=" ".join(sql.split()), explanation=says, scores=scores)
 
 
+@spider.ready
+def ready(task: Task, files: Path, *, reward: str = "exact") -> None:
+    """Whether the task's database is there, where the reward hangs on it."""
+    if reward == "execution":
+        _database(task, files)
+
+
 @spider.reference
 def reference(task: Task) -> str:
     """The gold query in a fence."""
@@ -177,6 +184,14 @@ def _schema(task: Task) -> SqlSchema:
     except (TypeError, ValueError, AttributeError) as error:
         form = "[[table, [column, …]], …], with foreign keys as pairs of 'table.column'"
         raise DataError(f"{_where(task, 'tables')}: must be {form}: {error}") from error
+
+
+def _database(task: Task, files: Path) -> Path:
+    """Raises DataError, naming the row, where there is none."""
+    try:
+        return find_database(files, _text(task, "db_id"))
+    except DataError as error:
+        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
 
 
 def _text(task: Task, field: str) -> str:

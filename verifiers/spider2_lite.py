@@ -55,10 +55,7 @@ def spider2_lite(
     """
     tables, gold_sql = _gold(task, gold)
     columns, ignore_order = _columns(task, 1 if tables is None else len(tables)), _flag(task, "ignore_order")
-    try:
-        database = find_database(files, _text(task, "db_id"))
-    except DataError as error:
-        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
+    database = _database(task, files)
     sql = query_of(remove_thinking(rollout.text))
     if not sql:
         return Verdict(0.0, explanation="no query in the answer", scores={"executed": 0.0})
@@ -71,6 +68,12 @@ def spider2_lite(
     return Verdict(
         float(not failed and reply["match"]), extracted=" ".join(sql.split()), explanation=says, scores={"executed": float(not failed)}
     )
+
+
+@spider2_lite.ready
+def ready(task: Task, files: Path) -> None:
+    """Whether the task's database is there."""
+    _database(task, files)
 
 
 @spider2_lite.reference
@@ -238,6 +241,14 @@ def _flag(task: Task, field: str) -> bool:
     if not isinstance(value, bool):
         raise DataError(f"{_where(task, field)}: must be true or false, not {value!r}")
     return value
+
+
+def _database(task: Task, files: Path) -> Path:
+    """Raises DataError, naming the row, where there is none."""
+    try:
+        return find_database(files, _text(task, "db_id"))
+    except DataError as error:
+        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
 
 
 def _text(task: Task, field: str) -> str:

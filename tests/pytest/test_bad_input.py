@@ -328,6 +328,30 @@ def test_odd_places(gym: Gym, endpoint, words, parts):
     assert result.ret in (2, 4)
 
 
+READY = """
+
+@ends_with.ready
+def ready(task, files, *, field="answer"):
+    if not (files / "tables" / task[field]).is_file():
+        raise DataError(f"row {task.index + 1}: there is no table {task[field]!r}")
+"""
+
+
+def test_what_a_verifier_misses_is_said_before_anything_is_asked(gym: Gym, endpoint):
+    gym.write(rows=3)
+    path = gym.path / "verifiers/ends_with.py"
+    path.write_text(path.read_text().replace("import ", "import DataError, ", 1) + READY)
+    server, tables = endpoint(adder), gym.path / "benchmarks/sums/tables"
+    tables.mkdir()
+    for name in ("1", "2"):
+        (tables / name).touch()
+    refused(gym.run(url=server.url), 4, "row 3: there is no table '3'")
+    assert not server.requests and not (gym.path / "run").exists()
+    assert gym.run("--gym-limit=2", url=server.url).ret == 0
+    path.write_text(path.read_text().replace("    if not", "    1 / 0\n    if not"))
+    refused(gym.run("--gym-output=two", url=server.url), 4, "the look beforehand of verifier 'ends_with' raised ZeroDivisionError")
+
+
 def test_an_overridden_verdict_is_refused(gym: Gym, endpoint, how):
     gym.write(rows=4)
     gym.pytester.makeconftest("import pytest\n@pytest.fixture\ndef verdict(task, rollout): return None")

@@ -84,6 +84,12 @@ def test_a_broken_row_is_an_error_and_never_a_zero(fields, message):
     assert "row 3 (task '7')" in str(error.value)
 
 
+def test_a_missing_database_is_found_beforehand():
+    VERIFIER.check_ready(make_task(**ROW), FILES, {})
+    with pytest.raises(DataError, match=r"row 1 \(task '0000'\), field 'db_id': there is no database 'cherry'"):
+        VERIFIER.check_ready(make_task(**ROW | {"db_id": "cherry"}), FILES, {})
+
+
 @pytest.mark.parametrize(
     ("text", "sql"),
     [

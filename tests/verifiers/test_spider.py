@@ -87,6 +87,9 @@ def test_without_a_database_execution_is_left_out_and_said(tmp_path):
     assert "the clauses match; execution not judged: there is no database 'lighthouses' in " in verdict.explanation
     with pytest.raises(DataError, match=r"row 1 \(task '0000'\), field 'db_id': there is no database 'lighthouses'"):
         judge(VERIFIER, ROW, fence(ROW["query"]), files=tmp_path, reward="execution")
+    VERIFIER.check_ready(make_task(**ROW), tmp_path, {"reward": "exact"})
+    with pytest.raises(DataError, match="there is no database 'lighthouses'"):
+        VERIFIER.check_ready(make_task(**ROW), tmp_path, {"reward": "execution", "seconds": 1.0})
 
 
 def test_all_databases_of_a_test_suite_count(tmp_path):

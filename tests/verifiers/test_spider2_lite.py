@@ -100,6 +100,12 @@ def test_a_broken_row_is_an_error_and_never_a_zero(change, message):
     assert "row 3 (task '7')" in str(error.value)
 
 
+def test_a_missing_database_is_found_beforehand():
+    VERIFIER.check_ready(make_task(**row([(1,)])), FILES, {})
+    with pytest.raises(DataError, match="field 'db_id': there is no database 'meadow'"):
+        VERIFIER.check_ready(make_task(**row([(1,)]) | {"db_id": "meadow"}), FILES, {})
+
+
 def test_a_database_that_cannot_be_read_is_the_rows_error(tmp_path):
     (tmp_path / "databases").mkdir()
     (tmp_path / "databases/allotments.sqlite").write_bytes(b"no database" * 500)
