@@ -17,6 +17,7 @@ time limit.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from pytest_gym import Rollout, Task, Verdict, verifier
 from pytest_gym.english import sentences, words
 from pytest_gym.instructions import Arguments, Check, Needs, follow, instructions_of, loose_share, strict_share, verdict
 
+_LANGUAGE_BY = 10_000
+# So many characters langdetect looks at.
 _CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -64,13 +67,25 @@ def _found(pattern: str, text: str) -> int:
 
 
 def _language(text: str, language: str) -> bool:
+    from langdetect.detector import Detector
+
+    if len(text) < _LANGUAGE_BY:
+        # Most of the eight readings differ only in marks, which langdetect takes for blanks: once is enough for all of them.
+        text = Detector.MAIL_RE.sub(" ", Detector.URL_RE.sub(" ", text))
+        text = re.sub(r"[\x00-@{-\x7f]+", " ", text).removeprefix(" ")
+    return _told(text) in (language, None)
+
+
+@functools.lru_cache(maxsize=16)
+def _told(text: str) -> str | None:
+    """The language of a text; None where none can be told."""
     import langdetect
 
     langdetect.DetectorFactory.seed = 0
     try:
-        return bool(langdetect.detect(text) == language)
+        return str(langdetect.detect(text))
     except langdetect.LangDetectException:
-        return True
+        return None
 
 
 def _paragraphs(text: str, arguments: Arguments) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_gym.errors import DataError
 from pytest_gym.testing import judge, make_rollout, make_task, verifier_cases
-from pytest_gym.verify import load_verifier
+from pytest_gym.verify import load_module, load_verifier
 from tests.conftest import sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +75,37 @@ def test_loose_readings_and_the_scores_behind_the_aggregates():
     assert set(VERIFIER.aggregates) == {"strict_instruction", "loose_instruction"}
 
 
+TEXTS = (
+    "**Ceci** est une phrase, avec [des] mots; voir https://a.org/b*c ou ecrire a x@y.org!",
+    "日本語の *文章* です。ABC",
+    "Это *русский* текст",
+    "12 + 3",
+    "_It_ is `so`:\n- one\n- two*",
+    "Đây  là tiếng Việt {có dấu}",
+    "a * b",
+)
+
+
+def test_a_language_is_told_once_for_readings_that_differ_in_marks(monkeypatch):
+    import langdetect
+
+    module = load_module(ROOT / "verifiers" / "ifeval.py", "verifier")
+    langdetect.DetectorFactory.seed = 0
+    detect, asked = langdetect.detect, []
+    monkeypatch.setattr(langdetect, "detect", lambda text: asked.append(text) or detect(text))
+    for text in TEXTS:
+        try:
+            expected = detect(text)
+        except langdetect.LangDetectException:
+            expected = None
+        assert module._language(text, expected or "en") and module._language(text, "none") == (expected is None)
+    asked.clear()
+    row = {"instruction_id_list": ["language:response_language"], "kwargs": [{"language": "fr"}]}
+    assert not judge(VERIFIER, row, "* **It** is raining, and cold.\n* We *stay* at home today.").passed
+    # The whole, without its first line, without its last: each once, with asterisks or without.
+    assert len(asked) == 3
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -98,7 +129,7 @@ def test_any_text_has_a_verdict(text):
     assert judge(VERIFIER, ALL, text).explanation
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "*" * 60_000, " \n" * 60_000], ids=["brackets", "stars", "blank"])
+@pytest.mark.parametrize("text", ["[" * 30_000, "*" * 30_000, " \n" * 30_000], ids=["brackets", "stars", "blank"])
 def test_long_answers_are_bounded(text):
     began = time.monotonic()
     assert not judge(VERIFIER, ALL, text).passed
