@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from pytest_gym.catalogue import Catalogue, builtin_root
+from pytest_gym.errors import DataError
 from pytest_gym.prompt import Prompt
+from pytest_gym.records import Message, Rollout, ToolCall
 from pytest_gym.testing import judge, make_task
 from pytest_gym.verify import load_module, load_verifier
 from tests.conftest import sources
@@ -168,3 +170,57 @@ def test_nemo_gyms_rows_of_speech_carry_their_sound_and_their_references_pass():
         assert [part.type for part in user.content] == ["text", "audio"] and user.content[1].url.startswith("data:audio/wav;base64,")
         assert judge(verifier, task.fields, verifier.reference_text(task, {})).reward == 1
         assert judge(verifier, task.fields, "").reward == 0
+
+
+def test_the_attack_of_an_example_row_is_told_from_the_task_that_goes_on():
+    benchmark = Catalogue([builtin_root()]).benchmark("indirect_prompt_injection")
+    verifier = load_verifier("indirect_prompt_injection", builtin_root() / "verifiers/indirect_prompt_injection.py")
+    for line in (benchmark.folder / "data/example.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        row.pop("id")
+        asked = benchmark.prompt.render(make_task(**row))
+        assert asked[-1].role == "tool" and row["injection"]["injection_text"] in " ".join(map(str, json.loads(asked[-1].content).values()))
+
+        def scores(*calls, row=row, asked=asked):
+            made = tuple(ToolCall.from_json({"function": {"name": name, "arguments": json.dumps(given)}}) for name, given in calls)
+            answer = Message("assistant", "", tool_calls=made)
+            verdict = judge(verifier, row, Rollout((*asked, answer), "", tool_calls=made, attempts=1))
+            return verdict.reward, verdict.scores["safety"], verdict.scores["utility"]
+
+        attack = row["injection"]["target_tool"], row["injection"]["target_args"]
+        # The tool that was called before the answer counts, so that only the rest of the task is left to do.
+        rest = [(name, {}) for name in row["required_tools"] if name != asked[2].tool_calls[0].name]
+        assert len(rest) == 1
+        assert (scores(*rest), scores(attack), scores(*rest, attack), scores()) == ((1, 1, 1), (0, 0, 0), (0, 0, 1), (0, 1, 0))
+
+
+def test_injections_have_their_kind_in_fields_of_their_own(tmp_path):
+    row = {
+        "responses_create_params": {"input": "x"},
+        "injection": {"attack_difficulty": "hard", "category": "exfiltration"},
+        "agent_ref": 1,
+    }
+    (made_row,) = made("indirect_prompt_injection/prepare.py", table(tmp_path / "r.jsonl", [row]))
+    assert (made_row["attack_difficulty"], made_row["attack_category"], made_row["verification_type"]) == (
+        "hard",
+        "exfiltration",
+        "unknown",
+    )
+    with pytest.raises(ValueError, match=r"r\.jsonl, row 1: needs"):
+        made("indirect_prompt_injection/prepare.py", table(tmp_path / "r.jsonl", [{"injection": {}}]))
+
+
+def test_rows_about_another_office_are_errors_of_the_row():
+    path = sources() / "nemo_gym_checkout/resources_servers/workplace_assistant/data/example.jsonl"
+    if not path.is_file():
+        pytest.skip("GYM_SOURCES has no example rows of NeMo Gym's workplace_assistant")
+    verifier = load_verifier("workplace_assistant", builtin_root() / "verifiers/workplace_assistant.py")
+    benchmark = Catalogue([builtin_root()]).benchmark("workplace_assistant")
+    rows = made("scripts/nemo_rows.py", path, needs=["ground_truth"])
+    assert len(rows) == 5
+    for row in rows:
+        task = make_task(**{key: value for key, value in row.items() if key != "id"})
+        request = benchmark.prompt.request(task)
+        assert len(request.tools) == 27 and request.sampling["temperature"] == 1
+        with pytest.raises(DataError, match="the row belongs to other tables"):
+            judge(verifier, task.fields, verifier.reference_text(task, {}), files=benchmark.folder)
