@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
@@ -9,17 +10,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi  # noqa: F401
+import filelock  # noqa: F401
 import httpx_aiohttp.transport  # noqa: F401 (pytester forgets modules after each inner run, and numpy cannot be loaded twice)
 import pytest
 import scipy.special  # noqa: F401
+from hypothesis import settings
 
 import pytest_gym.bounded
 import pytest_gym.configure
 import pytest_gym.demo
 import pytest_gym.derived
+import pytest_gym.gate_tests
+import pytest_gym.manifest
+import pytest_gym.progress
+import pytest_gym.published
+import pytest_gym.report.markdown
+import pytest_gym.report.status
+import pytest_gym.report.terminal
+import pytest_gym.scorefile
 import pytest_gym.session
-import pytest_gym.table  # noqa: F401
+import pytest_gym.standing
+import pytest_gym.table
+import pytest_gym.tally  # noqa: F401
 from tests.endpoint import Endpoint, chat
+
+# Where a test does not say how many examples it needs; after some sixty of them further ones of the same kind found nothing new.
+settings.register_profile("suite", max_examples=60)
+settings.load_profile("suite")
 
 CONFIG = """
 sums:
@@ -51,6 +69,12 @@ def ends_with(task: Task, rollout: Rollout, *, field: str = "answer") -> Verdict
 def reference(task: Task, *, field: str = "answer") -> str:
     return f"It is {task[field]}"
 '''
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: hundreds of pytests within pytest need not look through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -364,7 +364,7 @@ VALUES = st.recursive(
 
 
 @given(st.sampled_from(sorted(BLOCK_KEYS)), VALUES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example("verifier", {"name": "x", "verifier": None})
 def test_any_value_of_any_key_is_a_benchmark_or_one_sentence(tmp_path_factory, key, value):
     root = tmp_path_factory.getbasetemp() / "any-value"
@@ -374,7 +374,7 @@ def test_any_value_of_any_key_is_a_benchmark_or_one_sentence(tmp_path_factory, k
 
 
 @given(st.integers(0, len(FULL) - 1), st.integers(0, 3), st.text(max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_mutation_of_a_config_is_a_benchmark_or_one_sentence(tmp_path_factory, start, length, text):
     root = tmp_path_factory.getbasetemp() / "mutated"
     write(root, {"verifiers/math.yaml": "math: {verifier: {name: math}}\n", "benchmarks/mine/prepare.py": ""})

@@ -18,7 +18,7 @@ def decoded(pieces: list[bytes]) -> list[Event]:
     return [*(event for piece in pieces for event in decoder.feed(piece)), *decoder.end()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), events=EVENTS, mark=st.booleans())
 def test_any_way_of_writing_and_any_cut_give_the_same_events(data, events, mark):
     text = "\ufeff" if mark else ""

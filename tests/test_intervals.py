@@ -125,7 +125,7 @@ def test_clusters_use_their_own_degrees_of_freedom_and_need_five():
     assert interval(values, verdicts=60, clusters=np.arange(60)).method == "wilson"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=60),
     st.sampled_from([1, 4, 32]),

@@ -22,7 +22,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     most=st.integers(1, 40),
     steps=st.lists(st.sampled_from(["come", "come", "leave", "answered", "push", "old push", "end"]), max_size=120),

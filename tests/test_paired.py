@@ -107,7 +107,7 @@ def test_holm(values):
         assert value <= found[i] <= 1 and found[i] == pytest.approx(expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from((-1.0, -0.5, 0.0, 0.25, 1.0)), min_size=0, max_size=40), st.booleans(), st.booleans())
 def test_any_pairs_have_a_result(values, binary, grouped):
     differences = np.round(np.array(values)) if binary else np.array(values)

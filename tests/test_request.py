@@ -114,7 +114,7 @@ anything = st.recursive(
 
 
 @given(anything)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_row_is_a_request_or_one_sentence(value):
     try:
         for message in request_of(value, "row").messages:
@@ -233,7 +233,7 @@ LINE = json.dumps(ROW)
 
 
 @given(st.integers(0, len(LINE) - 1), st.integers(0, 6), st.text(max_size=3) | st.sampled_from(["null", "[]", "{}", '"', "1e999", "-1"]))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_mutation_of_a_row_is_a_request_or_one_sentence(tmp_path_factory, start, length, text):
     folder = tmp_path_factory.getbasetemp() / "rows"
     folder.mkdir(exist_ok=True)

@@ -292,7 +292,7 @@ def test_distribution_that_cannot_work(gym: Gym, words, part):
 def test_a_refused_key_with_many_workers(gym: Gym, endpoint):
     gym.write(rows=60)
     server = endpoint(lambda body, number: (401, {"error": "no"}))
-    refused(gym.run("-n4", "--gym-concurrency=2", url=server.url), 2, "answered 401", "GYM_API_KEY")
+    refused(gym.run("-n3", "--gym-concurrency=2", url=server.url), 2, "answered 401", "GYM_API_KEY")
 
 
 def test_a_key_in_the_url_is_kept_nowhere(gym: Gym, endpoint):
