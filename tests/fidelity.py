@@ -8,6 +8,7 @@ published together with verdicts, which are too large to keep:
     example_model_solutions.jsonl   openai/grade-school-math @ 3101c7d, grade_school_math/data: four models on GSM8K's test split
     model_outputs_*.zip             TIGER-AI-Lab/MMLU-Pro @ f418b11, eval_results: any of the files; answers as the repository's own
                                     evaluation extracted them are in their field `pred`
+    and those that fidelity_instructions.py names
 
 What is missing is left out, and said. Not a test: nothing here passes or fails. The numbers stand in docs/verifiers.md.
 """
@@ -27,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from pytest_gym.testing import make_rollout, make_task  # noqa: E402
 from pytest_gym.verify import Verifier, load_module, load_verifier  # noqa: E402
+from tests.fidelity_instructions import instructions  # noqa: E402
 from tests.fidelity_references import references  # noqa: E402
 from tests.fidelity_tools import tools  # noqa: E402
 
@@ -141,5 +143,7 @@ if __name__ == "__main__":
         print("no folder with published outputs given: those comparisons are left out")
     math(Path(where), folder)
     mcqa(Path(where), folder)
+    if folder:
+        instructions(Path(where), folder)
     tools(Path(where))
     references(Path(where))
