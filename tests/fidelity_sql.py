@@ -30,8 +30,8 @@ NOTHING = {
 }  # fmt: skip
 TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|\w+(?:\.\w+)?|[<>!]=|\S")
 WORDS = (
-    "max min count sum avg distinct and or not = > < != >= like in between desc asc ( ) , * union intersect except limit order by group having "
-    "where from select as on join is null exists ; 1 'x' T1 T2 + - / none -- ."
+    "max min count sum avg distinct and or not = > < != >= like in between desc asc ( ) , * union intersect except limit order by "
+    "group having where from select as on join is null exists ; 1 'x' T1 T2 + - / none -- ."
 ).split()
 OPPOSITE = {"and": "or", "or": "and", "desc": "asc", "asc": "desc", "max": "min", "min": "max", ">": "<", "count": "sum"}
 
