@@ -233,7 +233,8 @@ class Sandbox:
         The sources of each are compiled one by one and run in one namespace. The test runs in a judge (see `run`): its `names` are
         stand-ins that send their arguments to the program and give back what it returns, rebuilt as values of builtin types
         (`sandboxes/values`). shared: the test needs live objects, so that it runs in the program's own process, after it; a program
-        that looks for it there can then forge the verdict. call_s: seconds of processor time for each call; 0 for those of the whole.
+        that looks for it there can then forge the verdict. call_s: seconds of processor time for each call,
+        0 for those of the whole; the test may change it for one function (`f.seconds = 5`).
 
         The verdict is `{"passed": bool, "unit": index of the test's source that failed, "why": text, "calls": how many}`, or None where
         the program met a limit first (`done.ended`).
@@ -241,11 +242,11 @@ class Sandbox:
         source = {name: (Path(__file__).parent / "sandboxes" / f"{name}.py").read_text() for name in ("values", "candidate", "examiner")}
         files = {f"unit{number:02}.py": text for number, text in enumerate(program)}
         return await self.run(
-            ["python", "-I", "-S", "main.py", str(call_s)],
+            ["python", "-I", "-S", "main.py"],
             files={**files, "main.py": source["values"] + source["candidate"]},
             limits=limits,
             judge=source["values"] + source["examiner"],
-            secret={"test": list(test), "names": list(names), "shared": shared},
+            secret={"test": list(test), "names": list(names), "shared": shared, "call_s": call_s},
         )
 
     def check(self) -> None:

@@ -13,8 +13,8 @@ function returns travels as a value of builtin types, and is compared there. A r
 a class that the program defines) runs its test in the program's own process; that is weaker, and its explanation says so.
 
 Rows have either `test` (HumanEval's source with `check`, or a list of asserts, then with `names`) or EvalPlus' `base_input`, `plus_input`,
-`atol` and `canonical_solution`, with the named scores `base` and `plus`; the reward wants both. Each call then has 4 seconds of
-processor time, upstream's least limit; here it does not grow with the canonical solution's own time.
+`atol` and `canonical_solution`, with the named scores `base` and `plus`; the reward wants both. Each call then has 4 seconds, or four times
+what the canonical solution took, as upstream; of processor time, where upstream's are on the clock.
 
 Edges: what a program prints is ignored, its standard input is empty. Objects of other than builtin types (numpy's scalars apart) compare
 as nothing, so that an `__eq__` of the program never judges. Third-party packages are not there.
@@ -32,7 +32,6 @@ from pytest_gym import DataError, Limits, Rollout, Sandbox, Task, Verdict, verif
 from pytest_gym.extract import code_block
 
 _LONGEST = 100_000
-_CALL_S = 4.0
 _LEAST_ONE = ("check_str", "text_match_three", "text_starta_endb")
 _AS_SETS = (
     *("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly"),
@@ -51,7 +50,7 @@ async def evalplus(task: Task, rollout: Rollout, sandbox: Sandbox, *, seconds: f
     program = program_of(code, task.get("prompt", ""), names[0])
     shared = bool(task.get("shared"))
     limits = Limits(cpu_s=seconds, judge_cpu_s=max(10.0, seconds))
-    done = await sandbox.examine(program, test, names, shared=shared, call_s=_CALL_S if plus else 0.0, limits=limits)
+    done = await sandbox.examine(program, test, names, shared=shared, limits=limits)
     weaker = " (weaker: the test ran in the program's own process)" if shared else ""
     if done.verdict is None:
         return Verdict(0.0, extracted=code, explanation=f"the program {done.why}{weaker}", scores=_scores(plus, 0))
@@ -151,7 +150,7 @@ def _calls(entry: str, inputs: Sequence[Any]) -> str:
 
 
 _ORACLE = '''
-import json, math
+import json, math, time
 
 space = {}
 exec(compile(settings["solution"], "canonical_solution", "exec"), space)
@@ -193,12 +192,14 @@ def distance(one, other):
 def compare_all(function, inputs):
     atol, rule = settings["atol"], settings["rule"]
     for number, text in enumerate(json.loads(inputs)):
+        begin = time.process_time()
+        expected = oracle(*rebuilt(text))
+        function.seconds = max(4, 4 * (time.process_time() - begin))
         out = function(*rebuilt(text))
         if rule == "poly":
             (factors,) = rebuilt(text)
             assert abs(sum(factor * math.pow(out, power) for power, factor in enumerate(factors))) <= atol, f"input {number}"
             continue
-        expected = oracle(*rebuilt(text))
         if rule == "least_one":
             # Match objects: what counts is whether there is one; a bool of the program says so, too.
             expected = expected is not None

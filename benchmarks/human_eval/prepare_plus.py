@@ -88,4 +88,4 @@ def _plain(value: Any) -> Any:
 
 
 def _deep(value: Any) -> Any:
-    return {"tuple": [_deep(item) for item in value]} if isinstance(value, list) else value
+    return {"tuple": [_deep(item) for item in value]} if isinstance(value, list) else _plain(value)

@@ -1,8 +1,8 @@
 """Within the sandbox: the program that a model wrote, whose functions a judge calls from another process.
 
 The program's sources (`unit00.py`, `unit01.py`, …) are compiled one by one and run in one module. Then each line on standard input is a
-call, `[number, name, args, kwargs]`, and each line on standard output its reply. The program's own standard input is empty, and what it
-prints goes nowhere. A call may be given seconds of processor time, kept by a timer of the process itself.
+call, `[number, name, args, kwargs, seconds]`, and each line on standard output its reply. The seconds are of processor time for the call,
+kept by a timer of the process itself; 0 is no limit. The program's own standard input is empty, and what it prints goes nowhere.
 
 Nothing that a test expects is ever here; only where the test needs live objects (`run`) is it run in this process,
 after the program is loaded, and ends with the word that the judge made up for it.
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from pytest_gym.sandboxes.values import packed, unpacked
 
 
-def serve(call_s: float) -> None:
-    """Load the program, then answer the judge until it says no more. call_s: seconds of processor time for a call, 0 for no limit."""
+def serve() -> None:
+    """Load the program, then answer the judge until it says no more."""
     sources = [open(name, newline="").read() for name in sorted(os.listdir(".")) if name.startswith("unit")]
     calls, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     sys.set_int_max_str_digits(0)
-    module = types.ModuleType("solution")
+    module, seconds = types.ModuleType("solution"), 0.0
     sys.modules["solution"] = module
 
     def over(*_: object) -> None:
-        raise TimeoutError(f"took more than {call_s:g} s of processor time")
+        raise TimeoutError(f"took more than {seconds:g} s of processor time")
 
     signal.signal(signal.SIGPROF, over)
 
@@ -51,14 +51,14 @@ def serve(call_s: float) -> None:
         return say(0, "raised", told(error))
     say(0, "value", "null")
     for line in calls:
-        number, name, args, kwargs = unpacked(line)
+        number, name, args, kwargs, seconds = unpacked(line)
         try:
             if name == "":
                 for source in args:
                     exec(compile(source, "test.py", "exec", dont_inherit=True), module.__dict__)
                 value: Any = kwargs["word"]
             else:
-                signal.setitimer(signal.ITIMER_PROF, call_s)
+                signal.setitimer(signal.ITIMER_PROF, seconds)
                 value = getattr(module, name)(*args, **kwargs)
                 signal.setitimer(signal.ITIMER_PROF, 0)
             reply = packed(value)
@@ -70,4 +70,4 @@ def serve(call_s: float) -> None:
 
 
 if __name__ == "__main__":
-    serve(float(sys.argv[1]))
+    serve()

@@ -1,7 +1,8 @@
 """Beside the program, where it can neither look nor reach: a judge that runs a test against functions of the program.
 
 `given` has the test's sources (`test`, run one after another in one namespace) and the `names` of the functions, each of which is a
-stand-in here: called, it sends its arguments to the program (`candidate`) and gives back what comes, rebuilt as a builtin value. The
+stand-in here: called, it sends its arguments to the program (`candidate`) and gives back what comes, rebuilt as a builtin value. Its
+attribute `seconds` is the processor time that the next calls may take: `call_s`, unless the test says otherwise; 0 is no limit. The
 `verdict` is `{"passed": bool, "unit": number of the source that failed, "why": text, "calls": how many}`.
 
 Its source follows that of `values`, so: standard library only, nothing of ours, and no `from __future__`.
@@ -30,23 +31,25 @@ class Program:
     def __init__(self) -> None:
         self.replies, self.calls, self.lost = os.fdopen(0, "rb"), 0, ""
 
-    def function(self, name: str) -> Any:
+    def function(self, name: str, seconds: float) -> Any:
         """A stand-in for the function `name`."""
 
         def call(*args: object, **kwargs: object) -> Any:
             self.calls += 1
-            return self.ask(self.calls, name, args, kwargs)
+            return self.ask(self.calls, name, args, kwargs, float(stand_in.seconds))
 
-        call.__name__ = call.__qualname__ = name
-        return call
+        stand_in: Any = call
+        stand_in.__name__ = stand_in.__qualname__ = name
+        stand_in.seconds = seconds
+        return stand_in
 
-    def ask(self, number: int, name: str, args: object, kwargs: object) -> Any:
+    def ask(self, number: int, name: str = "", args: object = (), kwargs: object = None, seconds: float = 0.0) -> Any:
         """Send a call (number 0: none, the program only has to be there) and wait for its value or its exception."""
         if self.lost:
             raise Lost(self.lost)
         try:
             if number:
-                line = packed([number, name, args, kwargs]).encode() + b"\n"
+                line = packed([number, name, args, kwargs or {}, seconds]).encode() + b"\n"
                 while line:
                     line = line[os.write(1, line) :]
             reply = self.replies.readline(MOST_BYTES)
@@ -77,7 +80,7 @@ def error_like(told: list[str]) -> BaseException:
     return Exception(f"{names[0] if names else 'error'}: {text}")
 
 
-def examine(test: list[str], names: list[str], shared: bool) -> dict[str, Any]:
+def examine(test: list[str], names: list[str], shared: bool, call_s: float) -> dict[str, Any]:
     """Run the test against the program; never raises."""
     program, unit = Program(), 0
     sys.stdout = sys.stderr
@@ -87,7 +90,7 @@ def examine(test: list[str], names: list[str], shared: bool) -> dict[str, Any]:
         return {"passed": False, "unit": unit, "why": why[:500], "calls": program.calls}
 
     try:
-        program.ask(0, "", (), {})
+        program.ask(0)
     except Exception as error:
         return failed(f"does not load: {program.lost or described(error)}")
     try:
@@ -99,7 +102,7 @@ def examine(test: list[str], names: list[str], shared: bool) -> dict[str, Any]:
             space: dict[str, Any] = {"__name__": "test"}
             for unit, source in enumerate(test):
                 code = compile(source, f"test{unit}.py", "exec", dont_inherit=True)
-                space.update({name: program.function(name) for name in names})
+                space.update({name: program.function(name, call_s) for name in names})
                 exec(code, space)
     except BaseException as error:
         return failed(program.lost or described(error))
