@@ -128,8 +128,9 @@ class Statistics:
 class SubsetMean:
     """A mean over subsets, whose names may have parts as in `en/high`: at each level of the names the parts below are averaged.
 
-    of: the metric that is taken of each subset. only: globs of the subsets that count (all where empty). weights: by the last part of a
-    name; `by_tasks` weighs each subset by its number of tasks. Without either all parts weigh the same.
+    of: the metric that is taken of each subset. only: globs of the subsets that count (all where empty); without a subset for each of
+    them there is no mean. weights: by the last part of a name; `by_tasks` weighs each subset by its number of tasks. Without either all
+    parts weigh the same.
     """
 
     name: str
@@ -149,6 +150,11 @@ class SubsetMean:
         found: dict[str, float] = {}
         self._spread(sorted(counts), 0, 1.0, found)
         return found
+
+    def absent(self, names: Sequence[str | None]) -> list[str]:
+        """Globs of `only` that no subset matches."""
+        known = {name for name in names if name is not None}
+        return [glob for glob in self.only if not any(fnmatch.fnmatchcase(name, glob) for name in known)]
 
     def unknown_weights(self, names: Sequence[str | None]) -> list[str]:
         """Last parts of subsets that `weights` does not know."""

@@ -221,8 +221,9 @@ class _Table:
         groups, shares = rows_by_name(names), mean.shares(names)
         parts = {name: self.metric(mean.of, verdicts, rows[groups[name]]) for name in shares}
         empty = [name for name, part in parts.items() if part["value"] is None and shares[name]]
-        if empty or not parts:
-            what = f"subset {empty[0]!r} has no {mean.of}" if empty else "there are no subsets"
+        absent = mean.absent(names)
+        if empty or absent or not parts:
+            what = f"subset {empty[0]!r} has no {mean.of}" if empty else f"no subset is {absent[0]!r}" if absent else "there are no subsets"
             return math.nan, intervals.Interval(None, None, None, None, reason=what)
         low, high, _ = self.scale(mean.of)
         strata = [(shares[name], part["value"], part["se"], part["tasks"]) for name, part in parts.items() if shares[name]]
@@ -318,7 +319,7 @@ class _Table:
     def _weights(self, mean: SubsetMean, values: Floats) -> Floats:
         """float[m]: what makes the mean of the tasks' values the mean over subsets: m · share of the subset / its tasks with a value."""
         names: list[str | None] = list(self.outcomes.subsets) or [None] * self.outcomes.tasks
-        shares, weights = mean.shares(names), np.full(self.outcomes.tasks, np.nan)
+        shares, weights = {} if mean.absent(names) else mean.shares(names), np.full(self.outcomes.tasks, np.nan)
         scored = {name: rows[~np.isnan(values[rows])] for name, rows in rows_by_name(names).items()}
         total = sum(len(scored[name]) for name in shares)
         for name, share in shares.items():
