@@ -118,13 +118,13 @@ def test_nemo_extraction():
 
 
 @given(st.text(alphabet="`sql-/* \nSELECT1*") | st.text())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_text_gets_a_verdict(text):
     for extraction in ("fence", "nemo"):
         assert judge(VERIFIER, ROW, text, files=FILES, extraction=extraction, seconds=1).reward == 0
 
 
-@pytest.mark.parametrize("text", ["```sql", "/*", "```sql /* ``` ", "SELECT 1 "])
+@pytest.mark.parametrize("text", ["/*", "```sql /* ``` "])
 def test_ten_megabytes(text):
     answer = "```sql x" + text * (10_000_000 // len(text))
     assert judge(VERIFIER, ROW, answer, files=FILES, extraction="nemo" if "/*" in text else "fence").reward == 0

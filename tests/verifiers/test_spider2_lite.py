@@ -145,7 +145,7 @@ CELLS = st.one_of(st.none(), st.integers(-5, 5), st.sampled_from([0.5, 0.505, 1e
 @given(
     st.integers(1, 3).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=5)), st.randoms()
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_result_has_its_own_columns_in_any_order(table, random):
     columns = list(zip(*table, strict=True))
     random.shuffle(columns)
@@ -157,12 +157,12 @@ def test_a_result_has_its_own_columns_in_any_order(table, random):
 
 
 @given(st.text() | st.text(alphabet="`sqlSELECT 1;\n'"))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_text_gets_a_verdict(text):
     assert judge(VERIFIER, AREAS, text, files=FILES, seconds=1).reward == 0
 
 
-@pytest.mark.parametrize("text", ["```sql", "``` "])
+@pytest.mark.parametrize("text", ["``` "])
 def test_ten_megabytes(text):
     assert judge(VERIFIER, AREAS, "```sql x" + text * (10_000_000 // len(text)), files=FILES).reward == 0
 
