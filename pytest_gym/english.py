@@ -47,11 +47,18 @@ _OPENING_VERBS = frozenset(
     "wipe yearn".split()
 )
 _VERBS_WITH_OBJECT = frozenset(
-    "apply approach ask assemble break bring build buy celebrate check choose clean communicate compare compose connect contact "
-    "continue cover create cut describe develop dive eat end enjoy escape evaluate execute expand explain explore express fill finish "
-    "generate get help identify imagine implement include increase inflate invest join kill learn list live maintain make mix move "
-    "observe open play prepare promote provide read reduce repeat research rewrite select sell separate set show slice solve start "
-    "suppose tell test translate treat understand update use wash wrap write".split()
+    "accommodate achieve adopt affect agree alleviate allocate amend anticipate apply appreciate approach ask assemble attend become "
+    "behave believe boost borrow break bring build buy carve celebrate check choose clean communicate compare compose compute "
+    "concentrate connect conserve consume contact continue contribute coordinate cover create cultivate cut decorate deepen deliver "
+    "demonstrate denote describe designate detect develop devise differ disguise dive donate earn ease eat elaborate elevate eliminate "
+    "emerge empower enable end engage enhance enjoy escape evaluate evolve examine execute expand explain explore express extract fetch "
+    "fill finish flourish forget generate get govern greet guess handle heal help identify imagine implement include increase inflate "
+    "inform inspect intend invest involve join kill launch learn leverage list live look maintain make match mean merge mix move "
+    "negotiate observe open operate pave peel perceive perform pick play portray pose pour prepare prevent promote prompt provide pump "
+    "push quit read recycle reduce refine reflect refrain regulate reinforce remain rename repeat rephrase replicate represent research "
+    "respond restart resume retrieve return reveal review rewrite ride rip run say seek select sell separate set show sing sleep slice "
+    "solve speak spend stand start stay steal stop streamline subtract suppose tackle talk teach tell test translate treat trim "
+    "understand update use wash wish wrap write yield".split()
 )
 _OBJECTS = frozenset("a the this those it its me them us you your yourself my his their".split())
 _VERB_ENDINGS = ("ing", "ed", "ize", "ify")

@@ -4,6 +4,7 @@ What IFEval, IFBench and their like share; for their verifiers, which bring the 
 instruction's arguments. It never raises on the answer.
 
     instructions_of  the instructions of a row with their arguments, tested
+    by_fraction      whether the reward is a share
     follow           which of them an answer follows, strict and loose
     verdict          what that makes: reward, explanation, named scores
     strict_share     of all instructions of all tasks, from these scores' sums
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pytest_gym.bounded import OutOfBounds, run_bounded
 from pytest_gym.errors import DataError
@@ -67,6 +68,21 @@ def _is(value: Any, kind: type) -> bool:
     if isinstance(value, list):
         return kind is list and all(isinstance(item, str) for item in value)
     return isinstance(value, kind)
+
+
+def by_fraction(task: Task, reward: Literal["row", "all", "fraction"]) -> bool:
+    """Whether the reward is the share of instructions followed. `row`: where the row's `grading_mode` is `fraction` and not `binary`.
+
+    NeMo Gym's rows have a `grading_mode`, at the top or in `verifier_metadata`; without one all instructions are wanted. Raises DataError.
+    """
+    if reward != "row":
+        return reward == "fraction"
+    inner = task.get("verifier_metadata")
+    mode = inner.get("grading_mode") if isinstance(inner, Mapping) and "grading_mode" in inner else task.get("grading_mode")
+    if mode not in ("binary", "fraction", None):
+        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r})"
+        raise DataError(f"{where}, field 'grading_mode': must be 'binary' or 'fraction', not {mode!r}")
+    return mode == "fraction"
 
 
 def follow(text: str, instructions: Sequence[Sequence[Any]], checks: Mapping[str, Check]) -> tuple[list[bool], list[bool]]:

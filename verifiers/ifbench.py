@@ -5,9 +5,9 @@ Source: Pyatkin et al. 2025, "Generalizing Verifiable Instruction Following", an
 arguments count as absent.
 
 Strict: the answer as it is. Loose: any of eight readings of it passes, with the first line, the last line or both left out, and each also
-without asterisks; the paper's headline is `loose_prompt`. `passed` and the reward are strict and want all instructions;
-`reward="fraction"` gives NeMo Gym's share. Named scores: `strict_prompt`, `loose_prompt`, `strict_fraction`, `loose_fraction`, and the
-counts behind the aggregates `strict_instruction` and `loose_instruction`.
+without asterisks; the paper's headline is `loose_prompt`. `passed` and the reward are strict and want all instructions; the reward is NeMo
+Gym's share by `reward="fraction"`, or by a row's `grading_mode`. Scores: `strict_prompt`, `loose_prompt`, `strict_fraction`,
+`loose_fraction`, and the counts behind the aggregates `strict_instruction` and `loose_instruction`.
 
 The checks are upstream's to the letter, also where they ask for less or more than the instruction says (a text without `*` has all its
 sub-bullets; "and" and "And," are two conjunctions; `<em>` needs nothing behind it). Differences:
@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 from pytest_gym import Rollout, Task, Verdict, verifier
 from pytest_gym.english import STOP_WORDS, opens_with_verb, sentences, words
-from pytest_gym.instructions import Arguments, Check, Needs, follow, instructions_of, loose_share, strict_share, verdict
+from pytest_gym.instructions import Arguments, Check, Needs, by_fraction, follow, instructions_of, loose_share, strict_share, verdict
 
 _MARKS = string.punctuation
 _NO_MARKS = str.maketrans("", "", _MARKS)
@@ -62,9 +62,9 @@ _CAPITALS = (
 
 @verifier(needs={"punkt": "instructions", "nltk": "instructions", "emoji": "instructions", "syllapy": "instructions"})
 def ifbench(
-    task: Task, rollout: Rollout, *, reward: Literal["all", "fraction"] = "all", tagger: Literal["list", "nltk"] = "list"
+    task: Task, rollout: Rollout, *, reward: Literal["row", "all", "fraction"] = "row", tagger: Literal["list", "nltk"] = "list"
 ) -> Verdict:
-    """Reward 1 where all instructions are followed in the strict reading; with `fraction` the share of them.
+    """Reward 1 where all instructions are followed in the strict reading; with `fraction`, or a row that says so, the share of them.
 
     Options:
         tagger: what tells whether an answer starts with a verb; `nltk` is upstream's, and needs its data `averaged_perceptron_tagger_eng`.
@@ -72,7 +72,7 @@ def ifbench(
     instructions = instructions_of(task, CHECKS, NEEDS)
     if tagger == "nltk":
         instructions = [(name, {**arguments, "tagger": tagger}) for name, arguments in instructions]
-    return verdict(rollout, instructions, followed, fraction=reward == "fraction")
+    return verdict(rollout, instructions, followed, fraction=by_fraction(task, reward))
 
 
 def followed(text: str, instructions: Sequence[Sequence[Any]]) -> tuple[list[bool], list[bool]]:

@@ -5,7 +5,8 @@ Source: Zhou et al. 2023, "Instruction-Following Evaluation for Large Language M
 `verifier_metadata`, as NeMo Gym has them; null arguments count as absent.
 
 Strict: the answer as it is. Loose: any of eight readings of it passes, with the first line, the last line or both left out, and each also
-without asterisks. `passed` and the reward are strict and want all instructions; `reward="fraction"` gives NeMo Gym's share.
+without asterisks. `passed` and the reward are strict and want all instructions; the reward is NeMo Gym's share by `reward="fraction"`, or
+by a row's `grading_mode`.
 Named scores: `strict_prompt`, `loose_prompt`, `strict_fraction`, `loose_fraction`, and the counts behind the aggregates
 `strict_instruction` and `loose_instruction` (sums over all instructions of all tasks).
 
@@ -25,7 +26,7 @@ from typing import Any, Literal
 
 from pytest_gym import Rollout, Task, Verdict, verifier
 from pytest_gym.english import sentences, words
-from pytest_gym.instructions import Arguments, Check, Needs, follow, instructions_of, loose_share, strict_share, verdict
+from pytest_gym.instructions import Arguments, Check, Needs, by_fraction, follow, instructions_of, loose_share, strict_share, verdict
 
 _LANGUAGE_BY = 10_000
 # So many characters langdetect looks at.
@@ -33,9 +34,9 @@ _CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
 @verifier(needs={"langdetect": "instructions", "punkt": "instructions", "nltk": "instructions"})
-def ifeval(task: Task, rollout: Rollout, *, reward: Literal["all", "fraction"] = "all") -> Verdict:
-    """Reward 1 where all instructions are followed in the strict reading; with `fraction` the share of them."""
-    return verdict(rollout, instructions_of(task, CHECKS, NEEDS), followed, fraction=reward == "fraction")
+def ifeval(task: Task, rollout: Rollout, *, reward: Literal["row", "all", "fraction"] = "row") -> Verdict:
+    """Reward 1 where all instructions are followed in the strict reading; with `fraction`, or a row that says so, the share of them."""
+    return verdict(rollout, instructions_of(task, CHECKS, NEEDS), followed, fraction=by_fraction(task, reward))
 
 
 def followed(text: str, instructions: Sequence[Sequence[Any]]) -> tuple[list[bool], list[bool]]:

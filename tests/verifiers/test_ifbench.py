@@ -123,6 +123,9 @@ def test_loose_readings_and_the_fraction():
     verdict = judge(VERIFIER, row, "It is:\n*yes*")
     assert (verdict.scores["strict_fraction"], verdict.scores["loose_fraction"], verdict.scores["loose_prompt"]) == (0.0, 0.5, 0.0)
     assert judge(VERIFIER, row, "a! b!", reward="fraction").reward == 0.5
+    graded = {"verifier_metadata": {**row, "grading_mode": "fraction"}}
+    assert judge(VERIFIER, graded, "a! b!").reward == 0.5 and judge(VERIFIER, {**row, "grading_mode": "binary"}, "a! b!").reward == 0.0
+    assert judge(VERIFIER, graded, "a! b!", reward="all").reward == 0.0
     assert set(VERIFIER.aggregates) == {"strict_instruction", "loose_instruction"}
 
 
@@ -134,6 +137,10 @@ def test_loose_readings_and_the_fraction():
         ({"instruction_id_list": ["count:numbers"], "kwargs": [{"N": "2"}]}, "'N' of count:numbers must be a number, 0 or more"),
         ({"instruction_id_list": ["count:numbers"], "kwargs": [{"N": float("inf")}]}, "must be a number, 0 or more"),
         ({"instruction_id_list": ["format:list"], "kwargs": [{"sep": 2}]}, "'sep' of format:list must be a text"),
+        (
+            {"instruction_id_list": ["custom:csv_city"], "kwargs": [{}], "grading_mode": "half"},
+            "'grading_mode': must be 'binary' or 'fraction'",
+        ),
         ({"instruction_id_list": ["format:list"], "kwargs": [["sep"]]}, "must be a mapping or null"),
     ],
 )
