@@ -56,16 +56,15 @@ async def bigcodebench(
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Verdict(0.0, extracted=code, explanation=f"the program does not compile: {str(error)[:200]}")
     needed = sorted(imports_of(row["test"]) | imports_of(row["code_prompt"] + "\n    pass\n"))
-    inside = sandbox.backend.name in ("docker", "podman")
-    command = os.path.normpath(python or sys.executable) if python or not inside else "python"
+    command, shown, paths = _interpreter(sandbox, python)
     done = await sandbox.run(
-        [command, "-I", "-c", _RUNNER],
+        [command, "-I", "-c", _RUNNER, *paths],
         judge=_JUDGE,
         secret={"needed": needed, "program": program, "test": row["test"], "entry": row["entry_point"]},
         limits=Limits(
             cpu_s=seconds, memory_mb=max(sandbox.memory_mb, _MEMORY_MB), processes=256, open_files=1024, disk_mb=256, output_kb=16384
         ),
-        read_only=[Path(command).parent.parent] if "/" in command else [],
+        read_only=shown,
         environment={"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
     )
     end: Mapping[str, Any] = done.verdict or {"end": f"the program ended its sandbox ({done.ended})"}
@@ -87,6 +86,15 @@ def reference(task: Task) -> str | None:
     row = row_of(task)
     solution = row.get("canonical_solution", task.get("canonical_solution"))
     return f"```python\n{row['code_prompt']}{solution}\n```" if solution else None
+
+
+def _interpreter(sandbox: Sandbox, python: str) -> tuple[str, list[Path], list[str]]:
+    """The interpreter, the folders that it needs to see, and where it finds further packages."""
+    if not python and sandbox.backend.name in ("docker", "podman"):
+        return "python", [], []
+    command = os.path.normpath(python or sys.executable)
+    paths = [] if python else [path for path in sys.path if path.endswith("site-packages")]
+    return command, [Path(command).parent.parent, *map(Path, paths)], paths
 
 
 def row_of(task: Task) -> Mapping[str, Any]:
@@ -186,6 +194,9 @@ except (ValueError, KeyError, TypeError, OSError):
 
 _RUNNER = r"""
 import builtins, functools, importlib.util, json, os, sys, types, unittest, unittest.mock
+
+sys.path += sys.argv[1:]
+del sys.argv[1:]
 
 
 def main():

@@ -128,16 +128,17 @@ def _batches(tests: Sequence[Test]) -> Iterator[tuple[int, list[Test]]]:
 
 
 def _room(batch: Sequence[Test]) -> int:
-    """Bytes that one test may print: a power of two, since the very length of what is expected would say something about it."""
+    """Bytes that one test may print: a power of two, since the length of what is expected would say something about it."""
     return int(max(1 << 20, 1 << (4 * max(len(expected) for _, expected in batch)).bit_length()))
 
 
 async def _run(sandbox: Sandbox, request: str, room: int, seconds: int, python: str) -> Done:
-    inside = sandbox.backend.name in ("docker", "podman")
-    command = os.path.normpath(python or sys.executable) if python or not inside else "python"
-    shown = [Path(command).parent.parent] if "/" in command else []
+    own = not python and sandbox.backend.name in ("docker", "podman")
+    command = "python" if own else os.path.normpath(python or sys.executable)
+    paths = [] if own or python else [path for path in sys.path if path.endswith("site-packages")]
+    shown = [] if own else [Path(command).parent.parent, *map(Path, paths)]
     limits = Limits(cpu_s=seconds + 20, wall_s=4.0 * seconds + 60, output_kb=room * 6 // 1024 + 1024)
-    done = await sandbox.run([command, "-I", "-c", _DRIVER], stdin=request, limits=limits, read_only=shown)
+    done = await sandbox.run([command, "-I", "-c", _DRIVER, *paths], stdin=request, limits=limits, read_only=shown)
     if not done.stdout.startswith("ready\n"):
         raise SandboxError(f"code_gen: the interpreter {command} does not start: {done.stderr.strip()[-300:] or done.ended}")
     return done
@@ -155,6 +156,9 @@ def _reports(done: Done) -> Iterator[dict[str, Any]]:
 
 _DRIVER = r"""
 import ast, builtins, contextlib, ctypes, io, json, os, resource, select, signal, sys, time, types
+
+sys.path += sys.argv[1:]
+del sys.argv[1:]
 
 # Nobody of the same user reads this process; what a test leaves behind becomes its child, and is ended with the test.
 libc = ctypes.CDLL(None)
@@ -181,13 +185,8 @@ class Buffer:
 
 class Input:
     def __init__(self, text):
-        self.text, self.buffer, self.file = text, Buffer(text), io.StringIO(text)
-
-    def read(self, *_):
-        return self.text
-
-    def readlines(self, *_):
-        return self.text.split("\n")
+        self.buffer, self.file = Buffer(text), io.StringIO(text)
+        self.read, self.readlines = lambda *_: text, lambda *_: text.split("\n")
 
     def __getattr__(self, name):
         return getattr(self.file, name)

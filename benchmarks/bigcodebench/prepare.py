@@ -12,7 +12,7 @@ FENCE = "```"
 
 
 def prepare(files: Mapping[str, Path]) -> Iterable[dict[str, Any]]:
-    """The id is upstream's `task_id`; four blanks are a tab in the prompt, as in NeMo Gym. Raises DataError for a prompt of another form."""
+    """The id is upstream's `task_id`; four blanks are a tab in the prompt, as in NeMo Gym. Raises DataError for another prompt."""
     for name, path in files.items():
         for row in read_rows(path, name):
             text, found, _ = row["instruct_prompt"].partition(STARTER)
