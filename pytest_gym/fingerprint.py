@@ -22,7 +22,7 @@ from typing import Any
 from pytest_gym.plan import Planned
 from pytest_gym.resolve import Selected
 
-FOR_VERIFIERS = ("english", "extract", "instructions")
+FOR_VERIFIERS = ("english", "extract", "ifeval", "instructions")
 """The modules that verifiers may import beside the package itself; each moves a verifier's fingerprint where it is used."""
 
 _NO_MATTER = frozenset({("dataset", "name"), ("dataset", "frozen"), ("sampling", "stream")})
@@ -155,9 +155,13 @@ def _files(function: Any) -> list[str]:
     path = inspect.getsourcefile(function)
     if path is None:
         return []
-    text = Path(path).read_bytes()
-    ours = [Path(__file__).with_name(f"{name}.py") for name in FOR_VERIFIERS if f"pytest_gym.{name}".encode() in text]
-    return [path, *map(str, ours)]
+    found = [path]
+    for one in found:
+        # It grows as it goes: what these modules use of each other counts as well.
+        text = Path(one).read_bytes()
+        ours = [str(Path(__file__).with_name(f"{name}.py")) for name in FOR_VERIFIERS if f"pytest_gym.{name}".encode() in text]
+        found += [other for other in ours if other not in found]
+    return found
 
 
 def _code(source: bytes) -> str:

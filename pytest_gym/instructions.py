@@ -5,12 +5,13 @@ instruction's arguments. It never raises on the answer.
 
     instructions_of  the instructions of a row with their arguments, tested
     by_fraction      whether the reward is a share
+    readings         an answer's loose readings
     follow           which of them an answer follows, strict and loose
     verdict          what that makes: reward, explanation, named scores
     strict_share     of all instructions of all tasks, from these scores' sums
     loose_share
 
-Not here: any instruction (verifiers/ifeval.py, verifiers/ifbench.py); what is a word or a sentence (`english`).
+Not here: any instruction (`ifeval`, verifiers/ifbench.py); what is a word or a sentence (`english`).
 """
 
 from __future__ import annotations
@@ -33,15 +34,18 @@ _SECONDS = 5.0
 _NAMES = {str: "a text", list: "a list of texts", float: "a number, 0 or more"}
 
 
-def instructions_of(task: Task, checks: Mapping[str, Check], needs: Needs) -> list[tuple[str, dict[str, Any]]]:
+def instructions_of(
+    task: Task, checks: Mapping[str, Check], needs: Needs, *, held: Mapping[str, Any] | None = None
+) -> list[tuple[str, dict[str, Any]]]:
     """The instructions of a row with their arguments, null ones left out.
 
     The row has `instruction_id_list` and `kwargs`, lists with one entry for each instruction, at the top or in `verifier_metadata` (NeMo
-    Gym). Raises DataError naming row and field where they do not fit together, a kind is unknown, or an argument is absent or of another
-    type.
+    Gym); `held` is the mapping that has them where it is another one. Raises DataError naming row and field where they do not fit
+    together, a kind is unknown, or an argument is absent or of another type.
     """
-    inner = task.get("verifier_metadata")
-    held = inner if isinstance(inner, Mapping) and "instruction_id_list" in inner else task
+    if held is None:
+        inner = task.get("verifier_metadata")
+        held = inner if isinstance(inner, Mapping) and "instruction_id_list" in inner else task.fields
     names, arguments = held["instruction_id_list"], held.get("kwargs")
     where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r})"
     if not isinstance(names, list) or not names or not isinstance(arguments, list) or len(arguments) != len(names):
@@ -91,7 +95,7 @@ def follow(text: str, instructions: Sequence[Sequence[Any]], checks: Mapping[str
     A reading of blanks alone follows nothing, and so does an empty answer.
     """
     # Many of the eight are the same text.
-    others = [reading for reading in dict.fromkeys(_readings(text)) if reading.strip() and reading != text]
+    others = [reading for reading in dict.fromkeys(readings(text)) if reading.strip() and reading != text]
     strict, loose = [], []
     for name, arguments in instructions:
         check = checks[name]
@@ -100,7 +104,8 @@ def follow(text: str, instructions: Sequence[Sequence[Any]], checks: Mapping[str
     return strict, loose
 
 
-def _readings(text: str) -> Iterator[str]:
+def readings(text: str) -> Iterator[str]:
+    """The loose readings beside the answer itself: without its first line, its last, or both, and each, as the whole, without asterisks."""
     lines = text.split("\n")
     for reading in ("\n".join(lines[1:]).strip(), "\n".join(lines[:-1]).strip(), "\n".join(lines[1:-1]).strip()):
         yield reading

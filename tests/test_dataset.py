@@ -26,6 +26,11 @@ def rows(tmp_path):
     return make
 
 
+def test_ids_that_begin_anew_in_rows_of_nemo_gym(rows):
+    twice = ({"id": 1, "question": "a"}, {"id": 1, "question": "b"}, {"id": 2, "question": "c"})
+    assert rows(*twice, nemo={"agent": "simple_agent"}).ids == ["1", "1.0001", "2"]
+
+
 def test_reads_tasks_by_row(rows):
     dataset = rows({"id": "a", "question": "é\u2028?"}, {"question": "2", "answer": 4}, {"id": 7, "question": "x"})
     assert (len(dataset), dataset.ids) == (3, ["a", "0001", "7"])

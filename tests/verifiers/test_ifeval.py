@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_gym import ifeval
 from pytest_gym.errors import DataError
 from pytest_gym.testing import judge, make_rollout, make_task, verifier_cases
-from pytest_gym.verify import load_module, load_verifier
+from pytest_gym.verify import load_verifier
 from tests.conftest import sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +90,6 @@ TEXTS = (
 def test_a_language_is_told_once_for_readings_that_differ_in_marks(monkeypatch):
     import langdetect
 
-    module = load_module(ROOT / "verifiers" / "ifeval.py", "verifier")
     langdetect.DetectorFactory.seed = 0
     detect, asked = langdetect.detect, []
     monkeypatch.setattr(langdetect, "detect", lambda text: asked.append(text) or detect(text))
@@ -98,7 +98,7 @@ def test_a_language_is_told_once_for_readings_that_differ_in_marks(monkeypatch):
             expected = detect(text)
         except langdetect.LangDetectException:
             expected = None
-        assert module._language(text, expected or "en") and module._language(text, "none") == (expected is None)
+        assert ifeval._language(text, expected or "en") and ifeval._language(text, "none") == (expected is None)
     asked.clear()
     row = {"instruction_id_list": ["language:response_language"], "kwargs": [{"language": "fr"}]}
     assert not judge(VERIFIER, row, "* **It** is raining, and cold.\n* We *stay* at home today.").passed
