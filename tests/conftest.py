@@ -35,7 +35,7 @@ import pytest_gym.table
 import pytest_gym.tally  # noqa: F401
 from tests.endpoint import Endpoint, chat
 
-# Where a test does not say how many examples it needs; after some sixty of them further ones of the same kind found nothing new.
+# Where a test does not say how many examples it needs.
 settings.register_profile("suite", max_examples=60)
 settings.load_profile("suite")
 
