@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_gym.benchmark import Benchmark
 from pytest_gym.dataset import Dataset, node_names
@@ -25,6 +25,8 @@ from pytest_gym.tokens import approximate_tokens
 
 PROBED = 200
 """Rows whose empty, corrupted and foreign answers are judged, drawn by a seed; references are judged on all rows that are checked."""
+PROGRAMS = 20
+"""The same for verifiers that run programs, which take a tenth of a second each and more; of their references PROBED rows are judged."""
 SECONDS = 10.0
 """After so long no further wrong answer is judged in a check: some are slow on purpose."""
 FEW_ROWS = 30
@@ -32,6 +34,7 @@ FEW_ROWS = 30
 MOST_ROWS = 20_000
 """Rows among which duplicates are looked for."""
 
+Row = TypeVar("Row")
 _PINNED = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 
 
@@ -65,7 +68,7 @@ def check_rows(selected: Selected, dataset: Dataset, split: str, limit: str | No
         _length(tasks, prompts, selected.benchmark),
         _duplicates(tasks, selected.benchmark),
         _positions(tasks, selected),
-        *_answers(selected, tasks),
+        *_answers(selected, tasks, everything=limit is not None),
     ]
     return _excused(selected.benchmark, [replace(finding, split=split) for finding in found])
 
@@ -199,7 +202,7 @@ def _position(task: Task, options: Mapping[str, Any]) -> tuple[int, int] | None:
 # ---------------------------------------------------------------------------------------------------------------------------- verifier
 
 
-def _answers(selected: Selected, tasks: Sequence[Task]) -> list[Finding]:
+def _answers(selected: Selected, tasks: Sequence[Task], *, everything: bool) -> list[Finding]:
     answers: list[tuple[Task, Answer]] = []
     try:
         for task in tasks:
@@ -208,10 +211,9 @@ def _answers(selected: Selected, tasks: Sequence[Task]) -> list[Finding]:
                 answers.append((task, answer))
     except GymError as error:
         return [Finding("reference", "fail", str(error))]
-    drawn = sorted(random.Random(0).sample(range(len(tasks)), PROBED)) if len(tasks) > PROBED else range(len(tasks))
-    some = [tasks[index] for index in drawn]
+    some = _drawn(tasks, PROGRAMS if selected.runs_programs else PROBED)
     found = [
-        _references(selected, tasks, answers),
+        _references(selected, tasks, answers, PROBED if selected.runs_programs and not everything else len(answers)),
         _must_fail(selected, "empty", "an empty answer", [(task, text) for task in some for text in EMPTY]),
     ]
     if not answers:
@@ -225,7 +227,13 @@ def _answers(selected: Selected, tasks: Sequence[Task]) -> list[Finding]:
     ]
 
 
-def _references(selected: Selected, tasks: Sequence[Task], answers: Sequence[tuple[Task, Answer]]) -> Finding:
+def _drawn(some: Sequence[Row], number: int) -> list[Row]:
+    """So many of them, always the same ones, in their order."""
+    chosen = sorted(random.Random(0).sample(range(len(some)), number)) if len(some) > number else range(len(some))
+    return [some[index] for index in chosen]
+
+
+def _references(selected: Selected, tasks: Sequence[Task], answers: Sequence[tuple[Task, Answer]], number: int) -> Finding:
     if len(answers) < len(tasks):
         has = {task.id for task, _ in answers}
         lacks = [task.id for task in tasks if task.id not in has]
@@ -235,15 +243,16 @@ def _references(selected: Selected, tasks: Sequence[Task], answers: Sequence[tup
         return Finding("reference", "fail", f"no reference for {_rows(lacks)}: {how}")
     metric = selected.benchmark.metric
     full = max(metric.pass_threshold, min(metric.high, 1.0) if metric.direction == "higher" else metric.low)
-    wrong = []
-    for (task, _), verdict in zip(answers, judge_all(selected, answers), strict=True):
+    wrong, judged = [], _drawn(answers, number)
+    for (task, _), verdict in zip(judged, judge_all(selected, judged), strict=True):
         if isinstance(verdict, GymError):
             return Finding("reference", "fail", str(verdict))
         if not verdict.passed or verdict.reward < full:
             wrong.append(f"{task.id} (reward {verdict.reward:g}: {verdict.explanation})")
     if wrong:
-        return Finding("reference", "fail", f"{len(wrong):,} of {len(answers):,} references do not get full reward: {_some(wrong)}")
-    return Finding("reference", "ok", f"{len(answers):,} of {len(answers):,} get full reward")
+        return Finding("reference", "fail", f"{len(wrong):,} of {len(judged):,} references do not get full reward: {_some(wrong)}")
+    cut = "" if len(judged) == len(answers) else f" (of {len(answers):,} rows: programs take long; --gym-limit names more)"
+    return Finding("reference", "ok", f"{len(judged):,} of {len(judged):,} get full reward{cut}")
 
 
 def _must_fail(selected: Selected, name: str, what: str, probes: Sequence[Probe], *, tolerated: float = 0.0) -> Finding:
