@@ -83,3 +83,14 @@ def test_a_variant_is_prepared_without_sources(tmp_path):
     )
     ready = prepare(benchmark, short, cache=tmp_path, sources=None, lock=None, progress=lambda text: None)
     assert (ready.num_rows, ready.frozen) == (26, False)
+
+
+def test_base_models_get_a_request_with_the_limit_of_the_task():
+    benchmark = Catalogue([builtin_root()]).benchmark("ruler/config_pretrain_4k")
+    assert benchmark.dataset("benchmark").prepare_options == {"length": 4096, "completion": True}
+    for row, plain in zip(MODULE.prepare({}, length=700, samples=4, completion=True), ROWS, strict=True):
+        request = benchmark.prompt.request(make_task(**{key: value for key, value in row.items() if key != "id"}))
+        (message,) = request.messages
+        assert (message.role, message.content) == ("user", plain["prompt"])
+        assert request.sampling == {"max_tokens": MODULE.ANSWER_TOKENS[row["subset"].partition("_")[0]]}
+        assert row["outputs"] == plain["outputs"] and row["id"] == plain["id"]

@@ -75,21 +75,25 @@ def prepare(
     seed: int = 42,
     tokenizer: str = "words*1.33",
     tasks: Iterable[str] = TASKS,
+    completion: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """`samples` rows of each task; prompt and answer together have about `length` tokens, as `tokenizer` counts them, and not more.
 
-    `tokenizer` is `words*1.33` (words between blanks, times 1.33) or `tiktoken:NAME`.
+    `tokenizer` is `words*1.33` (words between blanks, times 1.33) or `tiktoken:NAME`. With `completion` the prompt is a request that
+    allows no more tokens than RULER gives the task's answer, as base models need it.
     """
     count = counter(tokenizer)
     for task in tasks:
         for index in range(samples):
             rng = random.Random(f"{seed}/{task}/{length}/{index}")
-            budget = length - ANSWER_TOKENS[task.partition("_")[0]]
+            limit = ANSWER_TOKENS[task.partition("_")[0]]
+            budget = length - limit
             prompt, outputs = MAKERS[task](rng, budget, count)
             tokens = round(count(prompt))
             if tokens > length:
                 raise ValueError(f"{task} needs at least {tokens} tokens, more than the {length} of the wished length")
-            row = {"id": f"{task}-{index:04d}", "prompt": prompt, "outputs": outputs, "subset": task, "length": tokens}
+            asked = {"responses_create_params": {"input": prompt, "max_output_tokens": limit}} if completion else {"prompt": prompt}
+            row = {"id": f"{task}-{index:04d}", **asked, "outputs": outputs, "subset": task, "length": tokens}
             yield {**row, "stratum": f"{length}/{task}"}
 
 
