@@ -1,7 +1,5 @@
 """The catalogue: gym roots, shadowing, names and globs, and that one broken config hides nothing else."""
 
-from pathlib import Path
-
 import pytest
 
 from pytest_gym import catalogue as module
@@ -196,4 +194,4 @@ def test_everything_built_in_can_be_read():
     assert catalogue.broken() == []
     for benchmark in catalogue.all():
         assert catalogue.benchmark(benchmark.name) == benchmark
-        assert Path(benchmark.dataset("example").path).name == "example.jsonl"
+        assert (benchmark.folder / benchmark.dataset("example").path).is_file(), benchmark.name
