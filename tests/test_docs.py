@@ -337,6 +337,11 @@ def test_every_module_is_in_the_design():
     assert set(listed) == modules, f"not listed: {modules - set(listed)}; gone: {set(listed) - modules}"
 
 
+def test_the_guide_s_verifier_is_complete_and_short():
+    step = next(step for step in steps("docs/write-a-verifier.md") if step.language == "python")
+    assert "@verifier" in step.text and ".reference" in step.text and len(step.text.splitlines()) < 30
+
+
 def test_hooks_are_documented():
     from pytest_gym import hookspecs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import time
 
 import pytest
@@ -37,6 +38,20 @@ def test_examples_in_docstrings():
     result = doctest.testmod(extract)
     assert result.attempted >= 15
     assert result.failed == 0
+
+
+def test_each_function_says_its_grammar_and_shows_examples():
+    functions = [one for name, one in vars(extract).items() if inspect.isfunction(one) and not name.startswith("_")]
+    assert {function.__name__ for function in functions} >= {
+        "remove_thinking",
+        "last_boxed",
+        "last_number",
+        "choice_letter",
+        "code_block",
+        "tagged",
+    }
+    for function in functions:
+        assert "Grammar:" in function.__doc__ and ">>> " in function.__doc__, function.__name__
 
 
 @settings(deadline=None)

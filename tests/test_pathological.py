@@ -45,7 +45,8 @@ class Known(NamedTuple):
 def known(name: str, folder: Path) -> Known:
     found = first_case(name, folder)
     # What is judged in a helper process ends at the verifier's own limit; a shorter one ends the same way.
-    return found._replace(options={**found.options, "seconds": 0.2}) if "seconds" in found.verifier.options else found
+    option = found.verifier.options.get("seconds")
+    return found._replace(options={**found.options, "seconds": 0.2 if option.annotation is float else 1}) if option else found
 
 
 def first_case(name: str, folder: Path) -> Known:
