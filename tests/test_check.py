@@ -251,7 +251,8 @@ def builtin(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_catalogues_examples(builtin, name):
+def test_the_catalogues_examples(builtin, name, monkeypatch):
+    monkeypatch.setattr("pytest_gym.check.PROGRAMS", 3)
     checked = builtin.check(name, "example")
     assert checked.rows["example"] >= 5
     assert [str(finding) for finding in checked.findings if finding.result == "fail"] == []
@@ -261,8 +262,9 @@ def test_the_catalogues_examples(builtin, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_catalogue_on_real_data(builtin, name):
+def test_the_catalogue_on_real_data(builtin, name, monkeypatch):
     """References get full reward and empty answers none, on a sample where there are many: judging all takes minutes."""
+    monkeypatch.setattr("pytest_gym.check.PROGRAMS", 3)
     benchmark = builtin.catalogue.benchmark(name)
     if not builtin._is_at_hand(benchmark, benchmark.dataset()):
         pytest.skip("its sources are not in GYM_SOURCES")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pytest_gym.catalogue import Catalogue, builtin_root
 from tests.conftest import Gym, adder
 
 
@@ -41,7 +42,9 @@ def test_demo_misses_are_failures_with_runxfail(gym: Gym):
 
 
 def test_every_shipped_benchmark_runs_in_the_demo(gym: Gym):
-    result = gym.run("--gym-demo", "--gym-repeats=1", "--gym-output=run", benchmark="*")
+    # Molecules are designed with a file of upstream's, which has to be fetched.
+    names = [name for name in Catalogue([builtin_root()]).names() if name != "ether0/design"]
+    result = gym.run("--gym-demo", "--gym-repeats=1", "--gym-output=run", benchmark=",".join(names))
     assert result.ret == 0
     for name, entry in gym.summary()["benchmarks"].items():
         assert entry["missing"] == 0 and entry["metrics"]["pass@1"]["value"] > 0, name

@@ -53,7 +53,7 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"pytest_gym"}
     assert {"pytest_gym/py.typed", "pytest_gym/builtin/benchmarks/gsm8k/config.yaml", "pytest_gym/builtin/verifiers/math.py"} <= set(names)
-    assert not [name for name in names if name.endswith((".pyc", ".jsonl")) and "example" not in name]
+    assert not [name for name in names if name.endswith((".pyc", ".jsonl")) and "/data/" not in name]
     # The dependencies only: a path in a .pth file is not searched for further .pth files, so no editable install shines through.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
