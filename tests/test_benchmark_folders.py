@@ -1,7 +1,8 @@
 """Every benchmark of the catalogue: what its folder holds, that references pass and empty answers do not, also on all data at hand.
 
 A benchmark that may break one of these says so in its config, with the reason (`check: {reference: …, empty: …}`). Wrong answers of other
-kinds are the business of `--gym-check`, and what single benchmarks do beyond this is in tests of their own.
+kinds and the example rows are the business of `--gym-check` (test_check.py), and what single benchmarks do beyond this is in tests of
+their own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pytest_gym.dataset import Dataset
 from pytest_gym.errors import GymError
 from pytest_gym.fetch import local_paths
 from pytest_gym.prepare import prepare
-from pytest_gym.probe import EMPTY, judge_all
+from pytest_gym.probe import judge_all
 from pytest_gym.records import Task
 from pytest_gym.resolve import Selected, select
 from pytest_gym.sandbox import Sandbox
@@ -99,20 +100,6 @@ def test_a_readme_has_all_sections(folder):
     text = (builtin_root() / "benchmarks" / folder / "README.md").read_text(encoding="utf-8")
     assert [section for section in SECTIONS if not re.search(rf"^## {section}$", text, re.MULTILINE | re.IGNORECASE)] == []
     assert [word for word in ("source", "licences?") if not re.search(rf"^\|? ?{word}\b", text, re.MULTILINE | re.IGNORECASE)] == []
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_example_rows(folder):
-    told = set()
-    for name in NAMES:
-        benchmark = CATALOGUE.benchmark(name)
-        alike = (benchmark.verifier, repr(benchmark.verifier_options), repr(benchmark.prompt.content()))
-        if benchmark.folder == builtin_root() / "benchmarks" / folder and alike not in told:
-            told.add(alike)
-            tasks = whole(benchmark, benchmark.folder / benchmark.dataset("example").path)
-            assert len(tasks) >= 5
-            hold(of(name, "example"), tasks, EMPTY)
-    assert told
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if CATALOGUE.benchmark(name).dataset().sources])

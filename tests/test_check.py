@@ -239,7 +239,18 @@ def test_the_command(gym):
 
 # --- the built-in catalogue
 
-NAMES = Catalogue([builtin_root()]).names()
+CATALOGUE = Catalogue([builtin_root()])
+NAMES = CATALOGUE.names()
+
+
+def distinct() -> list[str]:
+    """One name for all variants whose examples, prompt, verifier and metric are the same: they would be judged alike."""
+    found: dict[str, str] = {}
+    for benchmark in map(CATALOGUE.benchmark, NAMES):
+        path = benchmark.folder / benchmark.dataset("example").path
+        judged = (path, benchmark.verifier, benchmark.verifier_options, benchmark.prompt.content(), benchmark.metric, benchmark.check)
+        found.setdefault(repr(judged), benchmark.name)
+    return list(found.values())
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +261,7 @@ def builtin(tmp_path_factory):
     return Checkup(catalogue, catalogue.benchmark, folder / "cache", given, folder / "gym.lock", lambda line: None)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", distinct())
 def test_the_catalogues_examples(builtin, name, monkeypatch):
     monkeypatch.setattr("pytest_gym.check.PROGRAMS", 3)
     checked = builtin.check(name, "example")
@@ -268,6 +279,8 @@ def test_the_catalogue_on_real_data(builtin, name, monkeypatch):
     benchmark = builtin.catalogue.benchmark(name)
     if not builtin._is_at_hand(benchmark, benchmark.dataset()):
         pytest.skip("its sources are not in GYM_SOURCES")
+    if "sandbox" in benchmark.requires:
+        pytest.skip("test_benchmark_folders.py takes some of its programs")
     checked = builtin.check(name, "benchmark", "25@1")
     assert [str(finding) for finding in checked.findings if finding.result == "fail"] == []
     assert checked.rows["benchmark"] == (benchmark.dataset().num_rows or checked.rows["benchmark"])
