@@ -179,7 +179,12 @@ def _plain(text: str) -> str:
 
 @cache
 def _whisper() -> Any:
-    from whisper_normalizer.english import EnglishTextNormalizer
+    import warnings
+
+    with warnings.catch_warnings():
+        # Its docstrings have escapes that Python warns of when it compiles them, also where warnings are errors.
+        warnings.simplefilter("ignore")
+        from whisper_normalizer.english import EnglishTextNormalizer
 
     return EnglishTextNormalizer()
 
