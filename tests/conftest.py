@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import filelock  # noqa: F401
 import httpx_aiohttp.transport  # noqa: F401 (pytester forgets modules after each inner run, and numpy cannot be loaded twice)
 import pytest
 import scipy.special  # noqa: F401
-from hypothesis import settings
 
 import pytest_gym.bounded
 import pytest_gym.configure
@@ -34,10 +34,6 @@ import pytest_gym.standing
 import pytest_gym.table
 import pytest_gym.tally  # noqa: F401
 from tests.endpoint import Endpoint, chat
-
-# Where a test does not say how many examples it needs.
-settings.register_profile("suite", max_examples=60)
-settings.load_profile("suite")
 
 CONFIG = """
 sums:
@@ -69,6 +65,15 @@ def ends_with(task: Task, rollout: Rollout, *, field: str = "answer") -> Verdict
 def reference(task: Task, *, field: str = "answer") -> str:
     return f"It is {task[field]}"
 '''
+
+
+def pytest_configure() -> None:
+    """How many examples a test tries that does not say it. A session of benchmarks alone comes here, too, and has no Hypothesis."""
+    if find_spec("hypothesis"):
+        from hypothesis import settings
+
+        settings.register_profile("suite", max_examples=60)
+        settings.load_profile("suite")
 
 
 def pytest_collection_finish() -> None:

@@ -91,6 +91,13 @@ def test_verifiers_and_harnesses_use_public_names_only(path):
     assert not {name for name in imports(path) if name.split(".")[0] in ("pytest", "_pytest", "httpx")}
 
 
+@pytest.mark.parametrize("name", ["conftest", "tests/conftest", "tests/endpoint"])
+def test_a_clone_without_the_tests_packages_runs_benchmarks(name):
+    """Pytest loads these in every session in a clone; the README's first command installs nothing for tests."""
+    needed = {"hypothesis", "jsonschema", "statsmodels", "hatchling", "pytest_rerunfailures"}
+    assert not needed & {found.split(".")[0] for found in imports(ROOT / f"{name}.py", top_only=True)}
+
+
 def test_every_public_name_is_there():
     import pytest_gym
 
