@@ -1,6 +1,7 @@
 r"""Taking the answer out of what a model wrote: for verifiers, standard library only, every function linear in the text's length.
 
-Each function is total: any text gives a string or None, never an exception. What an answer is worth is the verifier's business.
+Each function is total: any text gives a string or None, never an exception (only `python_tree` gives a tree or a SyntaxError). What an
+answer is worth is the verifier's business.
 
     remove_thinking  what stands after the model's reasoning
     last_boxed       the content of the last \boxed{…}
@@ -9,11 +10,14 @@ Each function is total: any text gives a string or None, never an exception. Wha
     code_block       the program in a Markdown fence
     sql_block        the query in an sql fence
     tagged           the content of the last <tag>…</tag>
+    python_tree      the tree of a program in Python
 """
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Collection
 
 _THINKING = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
@@ -193,3 +197,20 @@ def tagged(text: str, tag: str) -> str | None:
         elif start >= 0:
             found, start = (start, match.start()), -1
     return text[found[0] : found[1]] if found else None
+
+
+def python_tree(source: str) -> ast.Module:
+    """The syntax tree of a program. Raises SyntaxError where it does not compile, whatever Python itself raises.
+
+    Grammar: Python's, of the version that runs. What Python only warns of, such as the escape in `"\\d"`, compiles, also where warnings are
+    errors.
+
+    >>> len(python_tree("x = 1; y = 2").body)
+    2
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(str(error) or type(error).__name__) from error

@@ -47,7 +47,7 @@ def instructions_of(
         inner = task.get("verifier_metadata")
         held = inner if isinstance(inner, Mapping) and "instruction_id_list" in inner else task.fields
     names, arguments = held["instruction_id_list"], held.get("kwargs")
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r})"
+    where = task.where()
     if not isinstance(names, list) or not names or not isinstance(arguments, list) or len(arguments) != len(names):
         raise DataError(f"{where}: instruction_id_list and kwargs must be lists of the same length, not empty")
     found = []
@@ -84,8 +84,7 @@ def by_fraction(task: Task, reward: Literal["row", "all", "fraction"]) -> bool:
     inner = task.get("verifier_metadata")
     mode = inner.get("grading_mode") if isinstance(inner, Mapping) and "grading_mode" in inner else task.get("grading_mode")
     if mode not in ("binary", "fraction", None):
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r})"
-        raise DataError(f"{where}, field 'grading_mode': must be 'binary' or 'fraction', not {mode!r}")
+        raise DataError(f"{task.where('grading_mode')}: must be 'binary' or 'fraction', not {mode!r}")
     return mode == "fraction"
 
 

@@ -41,6 +41,11 @@ class Task:
         """The field, or `default` where the row has none."""
         return self.fields.get(name, default)
 
+    def where(self, field: str | None = None) -> str:
+        """The row, and perhaps a field of it, in the words that begin an error: `gsm8k: row 4 (task '0003'), field 'answer'`."""
+        row = f"{self.benchmark}: row {self.index + 1} (task {self.id!r})"
+        return row if field is None else f"{row}, field {field!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -70,7 +70,7 @@ class Sides:
         difficulty, parsed = evaluation.Evaluator().eval_hardness(wanted), True
         try:
             found = self.process.get_sql(schema, sql)
-        except Exception:
+        except Exception:  # whatever upstream's parser raises: its own evaluation takes the same query that is none then
             found, parsed = copy.deepcopy(NOTHING), False
         rebuilt = []
         for query in (found, wanted):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import doctest
 import inspect
 import time
+import warnings
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gym import extract
-from pytest_gym.extract import choice_letter, code_block, last_boxed, last_number, remove_thinking, tagged
+from pytest_gym.extract import choice_letter, code_block, last_boxed, last_number, python_tree, remove_thinking, tagged
 
 PIECES = [
     "\\boxed{",
@@ -52,6 +53,15 @@ def test_each_function_says_its_grammar_and_shows_examples():
     }
     for function in functions:
         assert "Grammar:" in function.__doc__ and ">>> " in function.__doc__, function.__name__
+
+
+def test_a_program_compiles_or_is_a_syntax_error():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(python_tree(r'x = "\d"').body) == 1
+    for source in ("x =", "x = '\0'", "(" * 300 + ")" * 300, "-" * 100_000 + "1"):
+        with pytest.raises(SyntaxError):
+            python_tree(source)
 
 
 @settings(deadline=None)

@@ -30,7 +30,7 @@ def arc_agi(task: Task, rollout: Rollout, *, field: str = "expected_output", gri
     """Reward 1 where the grid of the answer is the one in `field`."""
     wanted = task[field]
     if not _is_grid(wanted):
-        raise DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}: must be a list of lists of numbers")
+        raise DataError(f"{task.where(field)}: must be a list of lists of numbers")
     found = list(_grids(rollout.text))
     if not found:
         return Verdict(0.0, extracted=None, explanation="no grid found: a list of lists of numbers")

@@ -51,7 +51,7 @@ def asr_with_pc(
     """
     kind = task.get("task_type") or task_type
     if kind not in KINDS:
-        raise DataError(f"{_where(task, 'task_type')}: must be one of {', '.join(KINDS)}, not {kind!r}")
+        raise DataError(f"{task.where('task_type')}: must be one of {', '.join(KINDS)}, not {kind!r}")
     answer = remove_thinking(rollout.text).strip()
     if kind == "Hallucination":
         return _hallucination(task, answer)
@@ -148,7 +148,7 @@ def punctuation_error_rate(spoken: str, heard: str) -> float:
 def _hallucination(task: Task, answer: str) -> Verdict:
     duration = task.get("audio_duration")
     if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float)):
-        raise DataError(f"{_where(task, 'audio_duration')}: must be a number of seconds, not {duration!r}")
+        raise DataError(f"{task.where('audio_duration')}: must be a number of seconds, not {duration!r}")
     if not duration or duration <= 0:
         return Verdict(1.0, explanation="the row has no duration", scores={"hallucination_rate": 0.0})
     rate = len(answer) / duration * 60
@@ -192,9 +192,5 @@ def _whisper() -> Any:
 def _text(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str):
-        raise DataError(f"{_where(task, field)}: must be a text, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a text, not {value!r}")
     return value.strip()
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -68,11 +68,11 @@ def bfcl(task: Task, rollout: Rollout, *, calls: Literal["native", "text"] = "na
     left = list(found)
     for name, arguments in expected:
         if name not in functions:
-            raise DataError(f"{_where(task, 'ground_truth')}: calls {name!r}, which 'function' does not describe")
+            raise DataError(f"{task.where('ground_truth')}: calls {name!r}, which 'function' does not describe")
         reason = "every call is used up"
         for call in left:
             try:
-                _match(call, functions[name], arguments, _where(task, "function"))
+                _match(call, functions[name], arguments, task.where("function"))
             except _Mismatch as error:
                 reason = str(error)
                 continue
@@ -255,16 +255,16 @@ def _kind(task: Task) -> str:
     for kind in _KINDS:
         if name == kind or (kind == "simple" and name == "simple_python"):
             return kind
-    raise DataError(f"{_where(task, 'category')}: must be one of {', '.join(_KINDS)}, with or without 'live_', not {category!r}")
+    raise DataError(f"{task.where('category')}: must be one of {', '.join(_KINDS)}, with or without 'live_', not {category!r}")
 
 
 def _functions(task: Task) -> dict[str, Mapping[str, Any]]:
     functions = task.get("function")
     if not isinstance(functions, list) or not functions:
-        raise DataError(f"{_where(task, 'function')}: must be a list of function descriptions, not {_short(functions)}")
+        raise DataError(f"{task.where('function')}: must be a list of function descriptions, not {_short(functions)}")
     for function in functions:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not isinstance(function.get("parameters"), dict):
-            raise DataError(f"{_where(task, 'function')}: each needs a name and parameters, not {_short(function)}")
+            raise DataError(f"{task.where('function')}: each needs a name and parameters, not {_short(function)}")
     # As upstream, the first of two with the same name counts.
     return {function["name"]: function for function in reversed(functions)}
 
@@ -272,17 +272,13 @@ def _functions(task: Task) -> dict[str, Mapping[str, Any]]:
 def _expected(task: Task) -> list[tuple[str, dict[str, list[Any]]]]:
     calls = task.get("ground_truth")
     if not isinstance(calls, list) or not calls or not all(isinstance(call, dict) and len(call) == 1 for call in calls):
-        raise DataError(f"{_where(task, 'ground_truth')}: must be a list of {{function: {{parameter: [values]}}}}, not {_short(calls)}")
+        raise DataError(f"{task.where('ground_truth')}: must be a list of {{function: {{parameter: [values]}}}}, not {_short(calls)}")
     pairs = [next(iter(call.items())) for call in calls]
     if not all(isinstance(given, dict) and all(isinstance(values, list) for values in given.values()) for _, given in pairs):
-        raise DataError(f"{_where(task, 'ground_truth')}: each parameter needs a list of values, not {_short(calls)}")
+        raise DataError(f"{task.where('ground_truth')}: each parameter needs a list of values, not {_short(calls)}")
     return pairs
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

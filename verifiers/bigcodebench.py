@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gym import DataError, Limits, Rollout, Sandbox, SandboxError, Task, Verdict, verifier
+from pytest_gym.extract import python_tree
 
 _LONGEST = 1_000_000
 _MEMORY_MB = 8192
@@ -52,8 +53,8 @@ async def bigcodebench(
         return Verdict(0.0, explanation=f"a program of {len(code):,} characters, more than {_LONGEST:,}")
     program = f"{row['code_prompt']}\n    pass\n{code}" if calibrated else code
     try:
-        ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        python_tree(program)
+    except SyntaxError as error:
         return Verdict(0.0, extracted=code, explanation=f"the program does not compile: {str(error)[:200]}")
     needed = sorted(imports_of(row["test"]) | imports_of(row["code_prompt"] + "\n    pass\n"))
     command, shown, paths = _interpreter(sandbox, python)
@@ -103,11 +104,11 @@ def row_of(task: Task) -> Mapping[str, Any]:
     row: Mapping[str, Any] = inner if isinstance(inner, Mapping) and "test" in inner else task.fields
     for field in ("test", "entry_point", "code_prompt"):
         if not isinstance(row.get(field), str) or not row[field].strip():
-            raise DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}: must be a text that is not empty")
+            raise DataError(f"{task.where(field)}: must be a text that is not empty")
     try:
-        ast.parse(row["test"])
-    except (SyntaxError, ValueError) as error:
-        raise DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'test': does not compile: {error}") from None
+        python_tree(row["test"])
+    except SyntaxError as error:
+        raise DataError(f"{task.where('test')}: does not compile: {error}") from None
     return row
 
 
@@ -133,8 +134,8 @@ def code_of(text: str) -> str:
 def imports_of(source: str) -> set[str]:
     """The modules at the top of all names that a source imports; none where it does not compile."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        tree = python_tree(source)
+    except SyntaxError:
         return set()
     found = set()
     for node in ast.walk(tree):

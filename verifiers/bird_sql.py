@@ -48,7 +48,7 @@ def bird_sql(
         return Verdict(0.0, explanation="no query in the answer", scores={"executed": 0.0})
     reply = compare_queries(compare, database, gold, sql, seconds=seconds, memory_mb=memory_mb)
     if broken := reply.get("broken"):
-        raise DataError(f"{_where(task, 'gt_sql')}: the gold query gives no result: {broken}")
+        raise DataError(f"{task.where('gt_sql')}: the gold query gives no result: {broken}")
     failed = reply.get("failed")
     says = failed or ("the rows are those of the gold query" if reply["match"] else reply["why"])
     return Verdict(
@@ -126,15 +126,11 @@ def _database(task: Task, files: Path) -> Path:
     try:
         return find_database(files, _text(task, "db_id"))
     except DataError as error:
-        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
+        raise DataError(f"{task.where('db_id')}: {error}") from error
 
 
 def _text(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{_where(task, field)}: must be a text that is not empty, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a text that is not empty, not {value!r}")
     return value
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -198,11 +198,11 @@ def _wrong(mode: str, explanation: str, letter: str | None = None) -> Verdict:
 def _options(task: Task, field: str) -> dict[str, str]:
     value = task.get(field)
     if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
-        raise DataError(f"{_where(task, field)}: must be a list of {{letter: text}}, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a list of {{letter: text}}, not {value!r}")
     options: dict[str, str] = {}
     for letter, text in (pair for each in value for pair in each.items() if pair[1] is not None):
         if not (isinstance(letter, str) and len(letter) == 1 and letter.isascii() and letter.isalpha()) or letter.upper() in options:
-            raise DataError(f"{_where(task, field)}: {letter!r} must be one letter A–Z, and each only once")
+            raise DataError(f"{task.where(field)}: {letter!r} must be one letter A–Z, and each only once")
         options[letter.upper()] = str(text)
     return options
 
@@ -210,9 +210,5 @@ def _options(task: Task, field: str) -> dict[str, str]:
 def _gold(task: Task, field: str, options: Mapping[str, str]) -> str:
     gold = task.get(field)
     if not isinstance(gold, str) or gold.strip().upper() not in options:
-        raise DataError(f"{_where(task, field)}: must be one of the letters {', '.join(options)}, not {gold!r}")
+        raise DataError(f"{task.where(field)}: must be one of the letters {', '.join(options)}, not {gold!r}")
     return gold.strip().upper()
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -210,7 +210,7 @@ def _placed(names: list[str], windows: dict[str, tuple[int, int]], expected: dic
 
 
 def _state(task: Task, field: str) -> dict[str, Event]:
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+    where = task.where(field)
     state = task.get(field)
     if not isinstance(state, dict):
         raise DataError(f"{where}: must be {{event_id: {{duration, min_time, max_time, constraint}}}}, not {state!r}")

@@ -108,7 +108,7 @@ def tests_of(task: Task) -> tuple[list[Test], str | None]:
 
 
 def _broken(task: Task, why: str) -> DataError:
-    return DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'unit_tests': {why}")
+    return DataError(f"{task.where('unit_tests')}: {why}")
 
 
 # -- running -------------------------------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def ether0(
     except OutOfBounds as error:
         return _verdict(0.0, answer, f"reading this answer {error}")
     if done["broken"]:
-        raise DataError(f"{_where(task, 'solution')}: {done['broken']}")
+        raise DataError(f"{task.where('solution')}: {done['broken']}")
     return _verdict(done["reward"], answer, done["says"])
 
 
@@ -98,7 +98,7 @@ def reference(task: Task) -> str:
     if function in (*_OPEN, "should_answer_eval") and ideal:
         data = str(ideal)
     elif function in ("functional_group_eval", "valid_mol_eval", "should_answer_eval"):
-        raise DataError(f"{_where(task, 'ideal')}: {function} has no single right answer, and the row has none as an example")
+        raise DataError(f"{task.where('ideal')}: {function} has no single right answer, and the row has none as an example")
     return f"<answer>{data}</answer>"
 
 
@@ -344,22 +344,22 @@ def _solution(task: Task) -> tuple[str, str]:
     """The function and its data."""
     solution = _field(task, "solution")
     if not isinstance(solution, str) or solution.count("!:!") < 2:
-        raise DataError(f"{_where(task, 'solution')}: must be a text function!:!data!:!type, not {_short(repr(solution))}")
+        raise DataError(f"{task.where('solution')}: must be a text function!:!data!:!type, not {_short(repr(solution))}")
     function, data, _ = solution.split("!:!", 2)
     if function in _REMOTE:
         raise DataError(
-            f"{_where(task, 'solution')}: {function} ({_REMOTE[function]}) asks upstream's service ether0-serve, which is not supported; "
+            f"{task.where('solution')}: {function} ({_REMOTE[function]}) asks upstream's service ether0-serve, which is not supported; "
             "leave these rows out"
         )
     if function not in (*_TEXTUAL, *_CHEMICAL, *_OPEN):
         raise DataError(
-            f"{_where(task, 'solution')}: there is no function {_short(function)!r}; there are {', '.join((*_TEXTUAL, *_CHEMICAL, *_OPEN))}"
+            f"{task.where('solution')}: there is no function {_short(function)!r}; there are {', '.join((*_TEXTUAL, *_CHEMICAL, *_OPEN))}"
         )
     if function == "functional_group_eval":
         try:
             _wanted_groups(data)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            raise DataError(f"{_where(task, 'solution')}: {_short(data)!r} is not ('formula', ['group', ...])") from None
+            raise DataError(f"{task.where('solution')}: {_short(data)!r} is not ('formula', ['group', ...])") from None
     return function, data
 
 
@@ -378,7 +378,7 @@ def _check_files(task: Task, function: str, filters: str, folder: Path) -> None:
     for name in wanted:
         if not (folder / name).is_file():
             raise DataError(
-                f"{_where(task, 'solution')}: {function} needs upstream's file {folder / name}; README.md of ether0 says where it is"
+                f"{task.where('solution')}: {function} needs upstream's file {folder / name}; README.md of ether0 says where it is"
             )
 
 
@@ -394,7 +394,3 @@ def _verdict(reward: float, answer: str, says: str) -> Verdict:
 def _short(text: str) -> str:
     text = " ".join(text[:1000].split())
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -24,12 +24,11 @@ from __future__ import annotations
 
 import ast
 import json
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_gym import DataError, Limits, Rollout, Sandbox, Task, Verdict, verifier
-from pytest_gym.extract import code_block
+from pytest_gym.extract import code_block, python_tree
 
 _LONGEST = 100_000
 _LEAST_ONE = ("check_str", "text_match_three", "text_starta_endb")
@@ -88,11 +87,8 @@ def program_of(code: str, prompt: str, entry_point: str) -> list[str]:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        with warnings.catch_warnings():
-            # An escape such as "\d" is only warned of, and must not become an error where warnings are errors.
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return python_tree(source)
+    except SyntaxError:
         return None
 
 
@@ -110,7 +106,7 @@ def tests_of(task: Task) -> tuple[list[str], list[str]]:
     """The test's sources and the functions that it calls. Raises DataError naming row and field."""
 
     def broken(field: str, why: str) -> DataError:
-        return DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}: {why}")
+        return DataError(f"{task.where(field)}: {why}")
 
     if "plus_input" in task.fields:
         return _differential(task), [task["entry_point"]]
@@ -132,9 +128,7 @@ def _differential(task: Task) -> list[str]:
     """EvalPlus' test as sources: the oracle, then the base inputs, then the plus inputs."""
     solution, entry = task["prompt"] + task["canonical_solution"], task["entry_point"]
     if _parsed(solution) is None:
-        raise DataError(
-            f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'canonical_solution': is no Python behind the prompt"
-        )
+        raise DataError(f"{task.where('canonical_solution')}: is no Python behind the prompt")
     settings: dict[str, Any] = {
         "solution": solution,
         "entry": entry,

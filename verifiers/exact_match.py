@@ -45,7 +45,7 @@ def exact_match(
 
     expected = [normalise(text) for text in _expected(task, field)]
     if not all(expected):
-        raise DataError(f"{_where(task, field)}: nothing is left of an expected text after normalising")
+        raise DataError(f"{task.where(field)}: nothing is left of an expected text after normalising")
     answer = normalise(remove_thinking(rollout.text))
     if not answer.strip():
         return Verdict(0.0, extracted=None, explanation="the answer is empty")
@@ -64,9 +64,5 @@ def _expected(task: Task, field: str) -> list[str]:
     value = task.get(field)
     texts = value if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str | int | float) and not isinstance(text, bool) for text in texts):
-        raise DataError(f"{_where(task, field)}: must be a text, a number or a list of these, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a text, a number or a list of these, not {value!r}")
     return [str(text) for text in texts]
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -68,6 +68,6 @@ def _expected(task: Task, field: str) -> set[str]:
     except ValueError:
         nodes = None
     if not isinstance(nodes, list) or not all(isinstance(node, str) for node in nodes):
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+        where = task.where(field)
         raise DataError(f"{where}: must be a list of nodes or its JSON text, not {value!r}")
     return set(nodes)

@@ -73,7 +73,7 @@ def hotpotqa_qa(task: Task, rollout: Rollout, *, field: str = "expected_answer",
     """
     expected = task.get(field)
     if not isinstance(expected, str) or not expected.strip():
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+        where = task.where(field)
         raise DataError(f"{where}: must be a text that is not blank, not {expected!r}")
     text = remove_thinking(rollout.text).strip()
     try:

@@ -173,7 +173,7 @@ def _fits(rule: str | None, answer: Any) -> bool:
 
 
 def _broken(task: Task, field: str, why: str) -> DataError:
-    return DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}: {why}")
+    return DataError(f"{task.where(field)}: {why}")
 
 
 # -- the rules -----------------------------------------------------------------------------------------------------------------------------

@@ -70,6 +70,6 @@ def last_grade(text: str) -> str | None:
 def _expected(task: Task, field: str) -> str:
     grade = task.get(field)
     if not isinstance(grade, str) or grade.strip().lower() not in POINTS:
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+        where = task.where(field)
         raise DataError(f"{where}: must be one of {', '.join(POINTS)}, not {grade!r}")
     return grade.strip().lower()

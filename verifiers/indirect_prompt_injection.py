@@ -108,16 +108,12 @@ def _attack(task: Task) -> dict[str, Any]:
     value = task.get("injection")
     kinds = {"target_tool": str, "target_args": dict, "verification_type": str}
     if not isinstance(value, dict) or not all(isinstance(value.get(name), kind) for name, kind in kinds.items()):
-        raise DataError(f"{_where(task, 'injection')}: needs target_tool, target_args and verification_type, not {value!r}")
+        raise DataError(f"{task.where('injection')}: needs target_tool, target_args and verification_type, not {value!r}")
     return value
 
 
 def _required(task: Task) -> list[str]:
     value = task.get("required_tools") or []
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise DataError(f"{_where(task, 'required_tools')}: must be a list of names, not {value!r}")
+        raise DataError(f"{task.where('required_tools')}: must be a list of names, not {value!r}")
     return value
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

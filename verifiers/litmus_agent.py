@@ -150,9 +150,9 @@ def _pattern(task: Task) -> tuple[str, bool]:
     try:
         groups = re.compile(own, re.DOTALL).groups
     except (TypeError, ValueError, OverflowError, RecursionError, re.error) as error:
-        raise DataError(f"{_where(task, 'output_regex')}: {own!r} is no regular expression: {error}") from error
+        raise DataError(f"{task.where('output_regex')}: {own!r} is no regular expression: {error}") from error
     if groups != 1:
-        raise DataError(f"{_where(task, 'output_regex')}: {own!r} must have one group, and has {groups}")
+        raise DataError(f"{task.where('output_regex')}: {own!r} must have one group, and has {groups}")
     return str(own), True
 
 
@@ -162,7 +162,7 @@ def _format_number(task: Task) -> int:
         return 7 if task.get("use_box_format") else 0
     match = re.fullmatch(r"fmt_(\d\d)", name) if isinstance(name, str) else None
     if match is None or int(match[1]) >= len(FORMATS):
-        raise DataError(f"{_where(task, 'answer_format')}: must be one of fmt_00 to fmt_{len(FORMATS) - 1}, not {name!r}")
+        raise DataError(f"{task.where('answer_format')}: must be one of fmt_00 to fmt_{len(FORMATS) - 1}, not {name!r}")
     return int(match[1])
 
 
@@ -171,9 +171,9 @@ def _type(task: Task) -> tuple[str, bool]:
     said, kind = task.get("answer_type"), task.get("property_type")
     if said:
         if said not in _DEFAULT_RULES:
-            raise DataError(f"{_where(task, 'answer_type')}: must be one of {', '.join(_DEFAULT_RULES)}, not {said!r}")
+            raise DataError(f"{task.where('answer_type')}: must be one of {', '.join(_DEFAULT_RULES)}, not {said!r}")
     elif not isinstance(kind, str) or kind not in _TYPES:
-        raise DataError(f"{_where(task, 'answer_type')}: is missing, and property_type is {kind!r}, none of {', '.join(_TYPES)}")
+        raise DataError(f"{task.where('answer_type')}: is missing, and property_type is {kind!r}, none of {', '.join(_TYPES)}")
     read_as = said or ("float" if kind in _WHOLE else _TYPES[kind])
     return read_as, kind in ("float", "count") if kind is not None else read_as == "float"
 
@@ -184,11 +184,11 @@ def _rule(task: Task, rel_tol: float, abs_tol: float) -> tuple[str, dict[str, fl
         said, kind = task.get("answer_type"), task.get("property_type")
         return (_DEFAULT_RULES[said] if said else "exact" if kind in _WHOLE else "isclose"), tolerances
     if not isinstance(match, Mapping) or match.get("rule") not in _RULES:
-        raise DataError(f"{_where(task, 'match')}: must be a mapping with a rule ({', '.join(_RULES)}), not {match!r}")
+        raise DataError(f"{task.where('match')}: must be a mapping with a rule ({', '.join(_RULES)}), not {match!r}")
     for name in tolerances:
         value = match.get(name, tolerances[name])
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise DataError(f"{_where(task, 'match')}: {name} must be a number from 0, not {value!r}")
+            raise DataError(f"{task.where('match')}: {name} must be a number from 0, not {value!r}")
         tolerances[name] = float(value)
     return str(match["rule"]), tolerances
 
@@ -203,7 +203,7 @@ def _expected(task: Task, field: str, rule: str) -> Any:
         except (ValueError, OverflowError):
             usable = False
     if not usable:
-        raise DataError(f"{_where(task, field)}: {value!r} is nothing that the rule {rule} can compare with")
+        raise DataError(f"{task.where(field)}: {value!r} is nothing that the rule {rule} can compare with")
     return value
 
 
@@ -217,7 +217,3 @@ def _distance(value: float, expected: Any) -> dict[str, float]:
 
 def _plain(value: object) -> str:
     return re.sub(r"\s+", " ", str(value).strip().lower())
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

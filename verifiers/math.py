@@ -59,7 +59,7 @@ def math(task: Task, rollout: Rollout, *, field: str = "expected_answer", second
     except OutOfBounds as error:
         return Verdict(0.0, extracted=_short(box) or None, explanation=f"math-verify {error} on this answer")
     if reply["unreadable"]:
-        raise DataError(f"{_where(task, field)}: math-verify finds nothing in {_short(gold)!r}")
+        raise DataError(f"{task.where(field)}: math-verify finds nothing in {_short(gold)!r}")
     if reply["extracted"] is None:
         return Verdict(0.0, extracted=None, explanation=r"no answer found: no \boxed{} and nothing that math-verify can read")
     return _verdict(reply["right"], reply["extracted"], gold)
@@ -200,7 +200,7 @@ def _gold(task: Task, field: str) -> str:
     elif isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{_where(task, field)}: must be a number or a text that is not empty, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a number or a text that is not empty, not {value!r}")
     value = value.strip()
     for start, end in ((r"\(", r"\)"), ("$", "$")):
         if value.startswith(start) and value.endswith(end) and len(value) > len(start + end):
@@ -215,7 +215,3 @@ def _verdict(right: bool, extracted: str, gold: str) -> Verdict:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -90,7 +90,7 @@ def _expected(task: Task, field: str) -> bool:
     label = task.get(field)
     found = judgement(label) if isinstance(label, str) else None
     if found is None:
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+        where = task.where(field)
         raise DataError(f"{where}: must be 'Judgement: Yes' or 'Judgement: No', not {label!r}")
     return found
 

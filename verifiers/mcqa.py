@@ -221,24 +221,24 @@ def _options(task: Task, field: str) -> dict[str, str]:
     elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
         pairs = [pair for item in value for pair in item.items()]
     else:
-        raise DataError(f"{_where(task, field)}: must be a list of texts, a list of {{letter: text}} or {{letter: text}}, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a list of texts, a list of {{letter: text}} or {{letter: text}}, not {value!r}")
     # Tables that were read from a columnar file hold null for the letters that a row does not have.
     options: dict[str, str] = {}
     for letter, text in pairs:
         if text is None:
             continue
         if not (isinstance(letter, str) and len(letter) == 1 and letter.isascii() and letter.isalpha()) or letter.upper() in options:
-            raise DataError(f"{_where(task, field)}: {letter!r} must be one letter A–Z, and each only once")
+            raise DataError(f"{task.where(field)}: {letter!r} must be one letter A–Z, and each only once")
         options[letter.upper()] = str(text)
     if not options:
-        raise DataError(f"{_where(task, field)}: has no choices")
+        raise DataError(f"{task.where(field)}: has no choices")
     return options
 
 
 def _gold(task: Task, field: str, options: Mapping[str, str]) -> str:
     gold = task.get(field)
     if not isinstance(gold, str) or gold.strip().upper() not in options:
-        raise DataError(f"{_where(task, field)}: must be one of the letters {', '.join(options)}, not {gold!r}")
+        raise DataError(f"{task.where(field)}: must be one of the letters {', '.join(options)}, not {gold!r}")
     return gold.strip().upper()
 
 
@@ -246,7 +246,7 @@ def _patterns(task: Task) -> list[str]:
     metadata = task.get("template_metadata")
     value = metadata.get("output_regex") if isinstance(metadata, Mapping) else None
     return _compiled(
-        value if isinstance(value, list) else [] if value is None else [value], f"{_where(task, 'template_metadata')}: output_regex"
+        value if isinstance(value, list) else [] if value is None else [value], f"{task.where('template_metadata')}: output_regex"
     )
 
 
@@ -257,7 +257,3 @@ def _compiled(patterns: Iterable[str], where: str) -> list[str]:
         except (TypeError, re.error) as error:
             raise DataError(f"{where} {pattern!r} is no regular expression: {error}") from error
     return list(patterns)
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -55,5 +55,5 @@ def similarity(answer: str, expected: str) -> float:
 def _text(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str) or not value:
-        raise DataError(f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}: must be a text, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a text, not {value!r}")
     return value

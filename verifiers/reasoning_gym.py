@@ -50,9 +50,9 @@ def reasoning_gym(task: Task, rollout: Rollout, *, seconds: float = 10.0, memory
     except OutOfBounds as error:
         return Verdict(0.0, extracted=_short(answer), explanation=f"the scorer of {name} {error} on this answer")
     if done["unknown"]:
-        raise DataError(f"{_where(task, 'metadata')}: reasoning-gym has no data set {name!r}, which source_dataset names")
+        raise DataError(f"{task.where('metadata')}: reasoning-gym has no data set {name!r}, which source_dataset names")
     if done["broken"]:
-        raise DataError(f"{_where(task, 'metadata')}: the scorer of {name} cannot work with this row: {done['broken']}")
+        raise DataError(f"{task.where('metadata')}: the scorer of {name} cannot work with this row: {done['broken']}")
     failed = f": {done['failed']}" if done["failed"] else ""
     says = f"the scorer of {name} gives {done['score']:.4g}{failed}" if answer else f"the answer is empty{failed}"
     return Verdict(done["score"], extracted=_short(answer), explanation=says)
@@ -64,7 +64,7 @@ def reference(task: Task) -> str:
     name, entry = _entry(task)
     example = _example(name, entry)
     if example is None:
-        raise DataError(f"{_where(task, 'answer')}: there is none, because {name} has no single right answer")
+        raise DataError(f"{task.where('answer')}: there is none, because {name} has no single right answer")
     return f"<answer>{example}</answer>"
 
 
@@ -199,15 +199,15 @@ def _entry(task: Task) -> tuple[str, dict[str, Any]]:
     metadata, answer = task.get("metadata"), task.get("answer")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("source_dataset"), str):
         raise DataError(
-            f"{_where(task, 'metadata')}: must be a mapping with the data set's name as source_dataset, not {_short(repr(metadata))}"
+            f"{task.where('metadata')}: must be a mapping with the data set's name as source_dataset, not {_short(repr(metadata))}"
         )
     if not isinstance(task.get("question"), str):
-        raise DataError(f"{_where(task, 'question')}: must be a text, not {_short(repr(task.get('question')))}")
+        raise DataError(f"{task.where('question')}: must be a text, not {_short(repr(task.get('question')))}")
     if not isinstance(answer, str | None):
-        raise DataError(f"{_where(task, 'answer')}: must be a text or null, not {_short(repr(answer))}")
+        raise DataError(f"{task.where('answer')}: must be a text or null, not {_short(repr(answer))}")
     name = str(metadata["source_dataset"])
     if name in _NEEDED and not isinstance(metadata.get(_NEEDED[name]), str | dict):
-        raise DataError(f"{_where(task, 'metadata')}: {name} needs {_NEEDED[name]!r}")
+        raise DataError(f"{task.where('metadata')}: {name} needs {_NEEDED[name]!r}")
     return name, {"question": task["question"], "answer": answer, "metadata": metadata}
 
 
@@ -229,7 +229,3 @@ def _example(name: str, entry: dict[str, Any]) -> str | None:
 
 def _short(text: str) -> str | None:
     return (text if len(text) <= 2000 else text[:1999] + "…") or None
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -44,6 +44,6 @@ def reference(task: Task, *, field: str = "outputs") -> str:
 def _references(task: Task, field: str) -> list[str]:
     value = task.get(field)
     if not isinstance(value, list) or not value or not all(isinstance(text, str) and text for text in value):
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+        where = task.where(field)
         raise DataError(f"{where}: must be a list of texts, not {value!r}")
     return value

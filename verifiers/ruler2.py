@@ -46,7 +46,7 @@ def ruler2(task: Task, rollout: Rollout, *, field: str = "expected_answer") -> V
         )
     if kind != "ruler2" or match not in ("all", "part", "2steps"):
         raise DataError(
-            f"{_where(task, 'eval_type')}: must be multichoice, or ruler2 with match_type all, part or 2steps, not {kind!r}, {match!r}"
+            f"{task.where('eval_type')}: must be multichoice, or ruler2 with match_type all, part or 2steps, not {kind!r}, {match!r}"
         )
     references = _references(task, field)
     if not text.strip():
@@ -115,7 +115,7 @@ def _letter(text: str) -> str | None:
 def _gold(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str) or not re.fullmatch(r"\s*[A-Za-z]\s*", value):
-        raise DataError(f"{_where(task, field)}: must be one letter, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be one letter, not {value!r}")
     return value.strip().upper()
 
 
@@ -123,9 +123,5 @@ def _references(task: Task, field: str) -> list[str]:
     value = task.get(field)
     values = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(text, str | int | float) and str(text).strip() for text in values):
-        raise DataError(f"{_where(task, field)}: must be a list of texts, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a list of texts, not {value!r}")
     return [str(text) for text in values]
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

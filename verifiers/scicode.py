@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_gym import DataError, Limits, Rollout, Sandbox, SandboxError, Task, Verdict, verifier
+from pytest_gym.extract import python_tree
 
 _LONGEST = 200_000
 
@@ -104,7 +105,7 @@ def code_of(text: str) -> str:
 def targets_of(task: Task, step: Mapping[str, Any], file: Path) -> list[Any]:
     """The expected values of a step's tests. Raises DataError naming the row where there are none."""
     tests, number = step["test_cases"], step["step_number"]
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), step {number}"
+    where = f"{task.where()}, step {number}"
     if "targets" in step:
         if not isinstance(step["targets"], list) or len(step["targets"]) != len(tests):
             raise DataError(f"{where}, field 'targets': must be a list with a value for each of the {len(tests)} tests")
@@ -176,18 +177,16 @@ async def _run(
     if not program:
         return "there is no code for it"
     try:
-        ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        python_tree(program)
+    except SyntaxError as error:
         return f"its code does not compile: {str(error)[:200]}"
     command, shown, paths = _interpreter(sandbox, python)
     imports = {"numpy"}
     for source in (task["required_dependencies"], *step["test_cases"]):
         try:
-            nodes = list(ast.walk(ast.parse(source)))
-        except (SyntaxError, ValueError):
-            raise DataError(
-                f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), step {step['step_number']}: source that does not compile"
-            ) from None
+            nodes = list(ast.walk(python_tree(source)))
+        except SyntaxError:
+            raise DataError(f"{task.where()}, step {step['step_number']}: source that does not compile") from None
         imports |= {alias.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         imports |= {(node.module or "").partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
     packed = [base64.b64encode(pickle.dumps(target, 4)).decode() for target in targets]

@@ -159,7 +159,7 @@ def _arguments(call: ToolCall) -> Any:
 
 def _expected(task: Task) -> list[Call]:
     """The expected calls; none where a message is expected."""
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'expected_action'"
+    where = task.where("expected_action")
     action = task.get("expected_action")
     kind = action.get("type") if isinstance(action, dict) else None
     if kind == "message":

@@ -65,7 +65,7 @@ def spider(
     try:
         wanted = schema.parse(gold)
     except UnparsableSql as error:
-        raise DataError(f"{_where(task, 'query')}: is not in Spider's SQL: {error}") from error
+        raise DataError(f"{task.where('query')}: is not in Spider's SQL: {error}") from error
     sql = sql_block(remove_thinking(rollout.text))
     if not sql:
         return Verdict(0.0, explanation="no query in the answer", scores={"exact": 0.0})
@@ -79,7 +79,7 @@ def spider(
         database = find_database(files, name)
     except DataError as error:
         if reward == "execution":
-            raise DataError(f"{_where(task, 'db_id')}: {error}") from error
+            raise DataError(f"{task.where('db_id')}: {error}") from error
         return Verdict(
             scores["exact"], extracted=" ".join(sql.split()), explanation=f"{says}; execution not judged: {error}", scores=scores
         )
@@ -88,7 +88,7 @@ def spider(
     for path in suite:
         reply = compare_queries(compare, path, gold, sql, keep_distinct, seconds=seconds, memory_mb=memory_mb)
         if broken := reply.get("broken"):
-            raise DataError(f"{_where(task, 'query')}: the gold query gives no result: {broken}")
+            raise DataError(f"{task.where('query')}: the gold query gives no result: {broken}")
         if failed := reply.get("failed"):
             break
     scores["execution"] = float(not failed)
@@ -178,12 +178,12 @@ def _same_result(wanted: list[tuple[Any, ...]], found: list[tuple[Any, ...]], or
 def _schema(task: Task) -> SqlSchema:
     for field in ("tables", "foreign_keys"):
         if not isinstance(task.get(field), list):
-            raise DataError(f"{_where(task, field)}: must be a list, not {task.get(field)!r}")
+            raise DataError(f"{task.where(field)}: must be a list, not {task.get(field)!r}")
     try:
         return SqlSchema(task["tables"], task["foreign_keys"])
     except (TypeError, ValueError, AttributeError) as error:
         form = "[[table, [column, …]], …], with foreign keys as pairs of 'table.column'"
-        raise DataError(f"{_where(task, 'tables')}: must be {form}: {error}") from error
+        raise DataError(f"{task.where('tables')}: must be {form}: {error}") from error
 
 
 def _database(task: Task, files: Path) -> Path:
@@ -191,15 +191,11 @@ def _database(task: Task, files: Path) -> Path:
     try:
         return find_database(files, _text(task, "db_id"))
     except DataError as error:
-        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
+        raise DataError(f"{task.where('db_id')}: {error}") from error
 
 
 def _text(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{_where(task, field)}: must be a text that is not empty, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a text that is not empty, not {value!r}")
     return value
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -62,7 +62,7 @@ def spider2_lite(
     reply = compare_queries(compare, database, gold_sql, sql, tables, columns, ignore_order, seconds=seconds, memory_mb=memory_mb)
     if broken := reply.get("broken"):
         field = "db_id" if gold_sql is None else "gold_sql"
-        raise DataError(f"{_where(task, field)}: {'the database' if gold_sql is None else 'the gold query'} gives no result: {broken}")
+        raise DataError(f"{task.where(field)}: {'the database' if gold_sql is None else 'the gold query'} gives no result: {broken}")
     failed = reply.get("failed")
     says = failed or ("the result has all gold columns" if reply["match"] else "the result lacks a gold column")
     return Verdict(
@@ -207,12 +207,12 @@ def _gold(task: Task, prefer: str) -> tuple[list[Table] | None, str | None]:
     if sql is not None and (tables is None or prefer == "sql"):
         return None, _text(task, "gold_sql")
     if not isinstance(tables, list) or not tables:
-        raise DataError(f"{_where(task, 'gold_result')}: must be a list of tables, each a list of rows, where there is no gold_sql")
+        raise DataError(f"{task.where('gold_result')}: must be a list of tables, each a list of rows, where there is no gold_sql")
     for table in tables:
         rows: list[Any] = table if isinstance(table, list) else [None]
         if not all(isinstance(row, list) and row and len(row) == len(rows[0]) and all(map(_is_cell, row)) for row in rows):
             raise DataError(
-                f"{_where(task, 'gold_result')}: each table must be a list of rows, each a list of as many texts, numbers or nulls"
+                f"{task.where('gold_result')}: each table must be a list of rows, each a list of as many texts, numbers or nulls"
             )
     return tables, None
 
@@ -229,17 +229,17 @@ def _columns(task: Task, tables: int) -> list[list[int]]:
     for numbers in lists:
         if not isinstance(numbers, list) or not all(isinstance(number, int) and number >= 0 for number in numbers):
             raise DataError(
-                f"{_where(task, 'condition_cols')}: must be a list of column numbers from 0, or one such list for each gold table"
+                f"{task.where('condition_cols')}: must be a list of column numbers from 0, or one such list for each gold table"
             )
     if len(lists) < tables:
-        raise DataError(f"{_where(task, 'condition_cols')}: has {len(lists)} lists for {tables} gold tables")
+        raise DataError(f"{task.where('condition_cols')}: has {len(lists)} lists for {tables} gold tables")
     return lists
 
 
 def _flag(task: Task, field: str) -> bool:
     value = task.get(field, True)
     if not isinstance(value, bool):
-        raise DataError(f"{_where(task, field)}: must be true or false, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be true or false, not {value!r}")
     return value
 
 
@@ -248,15 +248,11 @@ def _database(task: Task, files: Path) -> Path:
     try:
         return find_database(files, _text(task, "db_id"))
     except DataError as error:
-        raise DataError(f"{_where(task, 'db_id')}: {error}") from error
+        raise DataError(f"{task.where('db_id')}: {error}") from error
 
 
 def _text(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{_where(task, field)}: must be a text that is not empty, not {value!r}")
+        raise DataError(f"{task.where(field)}: must be a text that is not empty, not {value!r}")
     return value
-
-
-def _where(task: Task, field: str) -> str:
-    return f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"

@@ -212,13 +212,12 @@ def _filled(value: Any, copies: int) -> Any:
 
 
 def _wanted(task: Task) -> tuple[str, list[list[str]]]:
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field"
     kind, paths = task.get("output_type"), task.get("raw_output_metric")
     if not isinstance(kind, str) or kind.lower() not in FORMATS:
-        raise DataError(f"{where} 'output_type': must be one of {', '.join(FORMATS)}, not {kind!r}")
+        raise DataError(f"{task.where('output_type')}: must be one of {', '.join(FORMATS)}, not {kind!r}")
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise DataError(f"{where} 'raw_output_metric': must be a list of paths, not {paths!r}")
+        raise DataError(f"{task.where('raw_output_metric')}: must be a list of paths, not {paths!r}")
     try:
         return kind.lower(), [_steps(path) for path in paths]
     except ValueError as error:
-        raise DataError(f"{where} 'raw_output_metric': a path has a '[' without ']'") from error
+        raise DataError(f"{task.where('raw_output_metric')}: a path has a '[' without ']'") from error

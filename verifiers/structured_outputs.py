@@ -248,18 +248,17 @@ def _toml(value: Any) -> str:
 
 
 def _schema(task: Task) -> tuple[str, str]:
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field"
     text, kind, mode = task.get("schema_str"), task.get("schema_type", "json"), task.get("response_mode") or "text"
     try:
         schema = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} 'schema_str': is not JSON: {error}") from error
+        raise DataError(f"{task.where('schema_str')}: is not JSON: {error}") from error
     if not isinstance(text, str) or not isinstance(schema, dict):
-        raise DataError(f"{where} 'schema_str': must be the text of a JSON schema (an object), not {text!r}")
+        raise DataError(f"{task.where('schema_str')}: must be the text of a JSON schema (an object), not {text!r}")
     if not isinstance(kind, str) or kind.lower() not in FORMATS:
-        raise DataError(f"{where} 'schema_type': must be one of {', '.join(FORMATS)}, not {kind!r}")
+        raise DataError(f"{task.where('schema_type')}: must be one of {', '.join(FORMATS)}, not {kind!r}")
     if mode not in ("text", "tool_call"):
-        raise DataError(f"{where} 'response_mode': must be 'text' or 'tool_call', not {mode!r}")
+        raise DataError(f"{task.where('response_mode')}: must be 'text' or 'tool_call', not {mode!r}")
     return text, kind.lower()
 
 

@@ -135,6 +135,6 @@ def _folder() -> Path:
 def _wanted(task: Task, field: str) -> str:
     value = task.get(field)
     if not isinstance(value, str) or not value.strip():
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+        where = task.where(field)
         raise DataError(f"{where}: must be the reference translation, not {value!r}")
     return unicodedata.normalize("NFC", value)

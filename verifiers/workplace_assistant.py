@@ -311,7 +311,7 @@ def _calls(rollout: Rollout) -> list[ToolCall]:
 
 
 def _expected(task: Task) -> list[tuple[str, dict[str, Any]]]:
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'ground_truth'"
+    where = task.where("ground_truth")
     value = task.get("ground_truth")
     try:
         calls = json.loads(value) if isinstance(value, str) else value
@@ -326,7 +326,7 @@ def _expected(task: Task) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _raise(task: Task, files: Path, reason: str) -> None:
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'ground_truth'"
+    where = task.where("ground_truth")
     raise DataError(f"{where}: {reason} in {files / 'tables'}; the row belongs to other tables")
 
 

@@ -90,7 +90,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _expected(task: Task, field: str) -> list[Call]:
-    where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field {field!r}"
+    where = task.where(field)
     value = task.get(field)
     if not isinstance(value, list):
         raise DataError(f"{where}: must be a list of {{name, arguments}}, not {value!r}")

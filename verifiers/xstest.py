@@ -69,6 +69,6 @@ def label_of(task: Task) -> str:
     inner = task.get("verifier_metadata")
     label = inner.get("label") if isinstance(inner, Mapping) and "label" in inner else task["label"]
     if label not in ("safe", "unsafe"):
-        where = f"{task.benchmark}: row {task.index + 1} (task {task.id!r}), field 'label'"
+        where = task.where("label")
         raise DataError(f"{where}: must be 'safe' or 'unsafe', not {label!r}")
     return str(label)

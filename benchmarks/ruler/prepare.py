@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-Count = Callable[[str], float]
+from pytest_gym.tokens import Count, token_counter
+
 ADJECTIVES = """
 amber ancient bitter blue brave bright broad calm clever cold copper coral crimson curious dark deep distant dry eager
 early faint fierce gentle golden grand green grey happy heavy hidden hollow humble icy jolly late lively lonely long
@@ -82,7 +83,7 @@ def prepare(
     `tokenizer` is `words*1.33` (words between blanks, times 1.33) or `tiktoken:NAME`. With `completion` the prompt is a request that
     allows no more tokens than RULER gives the task's answer, as base models need it.
     """
-    count = counter(tokenizer)
+    count = token_counter(tokenizer)
     for task in tasks:
         for index in range(samples):
             rng = random.Random(f"{seed}/{task}/{length}/{index}")
@@ -95,23 +96,6 @@ def prepare(
             asked = {"responses_create_params": {"input": prompt, "max_output_tokens": limit}} if completion else {"prompt": prompt}
             row = {"id": f"{task}-{index:04d}", **asked, "outputs": outputs, "subset": task, "length": tokens}
             yield {**row, "stratum": f"{length}/{task}"}
-
-
-def counter(tokenizer: str) -> Count:
-    """The function that counts the tokens of a text."""
-    name, star, factor = tokenizer.partition("*")
-    if name == "words" and star:
-        per_word = float(factor)
-        return lambda text: len(text.split()) * per_word
-    kind, _, name = tokenizer.partition(":")
-    if kind != "tiktoken":
-        raise ValueError(f"the tokenizer must be words*FACTOR or tiktoken:NAME, not {tokenizer!r}")
-    try:
-        import tiktoken
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("counting with tiktoken needs tiktoken: pip install 'pytest-gym[longcontext]'") from error
-    encoding = tiktoken.get_encoding(name)
-    return lambda text: len(encoding.encode(text, disallowed_special=()))
 
 
 # ----------------------------------------------------------------------------------------------------------------- needles in a haystack

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-Count = Callable[[str], float]
+from pytest_gym.tokens import token_counter
+
 Made = tuple[str, Any]
 PEOPLE = "Alma Bruno Clara Dario Edda Felix Greta Henk Ines Jonas Kira Leon Mona Nils Olga Paul Rosa Sven Tilda Ugo Vera Wim".split()
 JOBS = "baker carpenter clerk doctor farmer ferryman gardener miller painter sailor smith tailor teacher watchmaker weaver".split()
@@ -49,7 +50,7 @@ def prepare(
 
     `tokenizer` is `words*1.33` (words between blanks, times 1.33) or `tiktoken:NAME`. Raises ValueError where a task does not fit.
     """
-    count = counter(tokenizer)
+    count = token_counter(tokenizer)
     for task in tasks:
         make = MAKERS[task.rpartition("_")[0]]
         few, more = (count(make(task, random.Random(f"{seed}/{task}"), units)[0]) for units in (_FEWEST, 5 * _FEWEST))
@@ -66,23 +67,6 @@ def prepare(
             kind, match = JUDGED[task]
             row = {"id": f"{task}-{index:04d}", "question": question, "expected_answer": expected, "task": task, "length": round(tokens)}
             yield {**row, "eval_type": kind, "match_type": match, "stratum": f"{length}/{task}"}
-
-
-def counter(tokenizer: str) -> Count:
-    """The function that counts the tokens of a text."""
-    name, star, factor = tokenizer.partition("*")
-    if name == "words" and star:
-        per_word = float(factor)
-        return lambda text: len(text.split()) * per_word
-    kind, _, name = tokenizer.partition(":")
-    if kind != "tiktoken":
-        raise ValueError(f"the tokenizer must be words*FACTOR or tiktoken:NAME, not {tokenizer!r}")
-    try:
-        import tiktoken
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("counting with tiktoken needs tiktoken: pip install 'pytest-gym[longcontext]'") from error
-    encoding = tiktoken.get_encoding(name)
-    return lambda text: len(encoding.encode(text, disallowed_special=()))
 
 
 def numbered(task: str, rng: random.Random, units: int) -> Made:
